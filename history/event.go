@@ -1,0 +1,193 @@
+package history
+
+// Event is one audit event. Node and Boot name who speaks (Node 0 is the runner itself), Seq is dense from
+// 1 within a boot: a missing number is a gap in the evidence, a cut tail (the node was killed) is none.
+type Event struct {
+	Node int32
+	Boot uint64
+	Seq  uint64
+	Time int64 // Unix nanoseconds on the speaker's clock
+	Body Body
+}
+
+// Body is the content of an event: exactly one of the types of this file, by pointer.
+type Body interface {
+	// Kind is the event's name in JSON ("role", "leader_check", …).
+	Kind() string
+}
+
+// Role names of raft, as raft's own status gives them at the instant of the event.
+type Role string
+
+const (
+	RoleFollower     Role = "follower"
+	RolePreCandidate Role = "pre-candidate"
+	RoleCandidate    Role = "candidate"
+	RoleLeader       Role = "leader"
+)
+
+// Started is the first event of each boot.
+type Started struct {
+	Version string   // of the broker
+	Nodes   []int32  // the members it was configured with
+	Bugs    []string // planted bugs that are switched on
+}
+
+// RoleChange is written when raft's term, role or known leader changes. Leader 0 means none is known.
+type RoleChange struct {
+	Term   uint64
+	Role   Role
+	Leader int32
+}
+
+// Causes of a leader check.
+const (
+	CauseInterval = "interval" // the periodic timer; these are the checks that count as election intervals
+	CauseExpiry   = "expiry"   // a session expired, or had expired when a new leader's own-term entry was applied
+)
+
+// LeaderCheck is written by the leader-election service each time it looks at every partition's
+// leader. On a sound broker only the raft leader writes it.
+type LeaderCheck struct {
+	Term  uint64
+	Role  Role
+	Cause string
+}
+
+// Outcomes of a proposal attempt.
+const (
+	ProposeAccepted = "accepted"  // handed to raft by a node that is leader; says nothing of commitment
+	ProposeRefused  = "refused"   // this node is not the leader: "Cannot propose: …"
+	ProposeDropped  = "dropped"   // raft dropped it (no leader, transfer, limit); legitimate around a loss of leadership
+	ProposeForwards = "forwarded" // handed to raft by a node that is not leader (only with forward-hides-error)
+)
+
+// Propose is one attempt to propose a metadata command, refused or not.
+type Propose struct {
+	Command string // the command's kind, e.g. "set_partition_leader"
+	Key     string // what it is about, e.g. "orders-0" or a topic's name
+	Term    uint64
+	Role    Role
+	Leader  int32  // as raft knows it at that instant, 0 if none
+	Attempt uint64 // dense within (node, boot)
+	Outcome string
+	Error   string `json:",omitempty"`
+	Op      string // id of the client operation that caused it, if the request carried one
+	Via     int32  // node that the client's request reached, for creations; 0 otherwise
+	Cause   string // why: "elect", "expiry", "rebalance", "create_topics", "auto_create_produce", "auto_create_metadata", "startup", …
+}
+
+// Apply is one committed metadata entry, applied or refused, on one node.
+type Apply struct {
+	Index          uint64
+	Term           uint64
+	Command        string
+	Key            string
+	Proposer       int32
+	ProposerTerm   uint64
+	ProposerBoot   uint64
+	Attempt        uint64
+	ExpectedEpoch  int32  // partition epoch that the command was made for; -1 where it has none
+	Outcome        string // "applied" or "refused"
+	Error          string
+	Leader         int32 // resulting leader of the partition, for partition commands; -1 none
+	LeaderEpoch    int32
+	PartitionEpoch int32
+	ISR            []int32
+	Replicas       []int32
+	Hash           uint64 // chained over the resulting changes
+	Via            int32
+	Cause          string
+	Op             string
+}
+
+const (
+	Applied = "applied"
+	Refused = "refused"
+)
+
+// StateHash is a hash of the whole canonical metadata state, computed afresh.
+type StateHash struct {
+	Index uint64
+	Hash  uint64
+}
+
+// Partition is one replica's view of its partition: on change, at boot, on truncation, and otherwise at
+// most once a second.
+type Partition struct {
+	Topic          string
+	Partition      int32
+	Role           string // "leader", "follower", "none"
+	Leader         int32
+	LeaderEpoch    int32
+	PartitionEpoch int32
+	ISR            []int32
+	HighWatermark  int64
+	LogEnd         int64
+	Cause          string // "change", "boot", "truncation", "periodic"
+}
+
+// Session is a change in one node's session table.
+type Session struct {
+	Broker int32
+	State  string // "live" or "expired"
+}
+
+// Claim is a statement that later evidence must bear out: "elected", "created", "isr_changed". It
+// carries the raft index that it rests on (0 if none).
+type Claim struct {
+	What        string
+	Key         string
+	Index       uint64
+	Leader      int32
+	LeaderEpoch int32
+}
+
+// Read ties a linearizable read of a client operation to the raft index it was answered at.
+type Read struct {
+	Op    string
+	Index uint64
+}
+
+// Bug counts the decisions that a planted bug has changed so far in this boot; written at the first
+// and at powers of two.
+type Bug struct {
+	Name      string
+	Decisions uint64
+}
+
+// Exit is the runner's observation that a node's process or container ended.
+type Exit struct {
+	Of     int32  // the node
+	Code   int    // exit code, -1 when killed by a signal
+	Signal string // "killed", "terminated", "" …
+	Asked  bool   // a fault or the end of the run asked for it
+}
+
+// LogLine is the runner's observation of a line in a node's log that is no event and that matters:
+// a panic, a data race report, a fatal error, or a target profile's pattern.
+type LogLine struct {
+	Of   int32
+	What string // "panic", "data_race", "fatal", "cannot_propose", …
+	Line string // cut to 500 bytes
+}
+
+// Stall is the runner's or a node's observation that its 10 ms ticker was late by more than 200 ms.
+type Stall struct {
+	Nanos int64
+}
+
+func (*Started) Kind() string     { return "started" }
+func (*RoleChange) Kind() string  { return "role" }
+func (*LeaderCheck) Kind() string { return "leader_check" }
+func (*Propose) Kind() string     { return "propose" }
+func (*Apply) Kind() string       { return "apply" }
+func (*StateHash) Kind() string   { return "state_hash" }
+func (*Partition) Kind() string   { return "partition" }
+func (*Session) Kind() string     { return "session" }
+func (*Claim) Kind() string       { return "claim" }
+func (*Read) Kind() string        { return "read" }
+func (*Bug) Kind() string         { return "bug" }
+func (*Exit) Kind() string        { return "exit" }
+func (*LogLine) Kind() string     { return "log_line" }
+func (*Stall) Kind() string       { return "stall" }
