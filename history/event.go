@@ -79,26 +79,34 @@ type Propose struct {
 
 // Apply is one committed metadata entry, applied or refused, on one node.
 type Apply struct {
-	Index          uint64
-	Term           uint64
-	Command        string
-	Key            string
-	Proposer       int32
-	ProposerTerm   uint64
-	ProposerBoot   uint64
-	Attempt        uint64
-	ExpectedEpoch  int32  // partition epoch that the command was made for; -1 where it has none
-	Outcome        string // "applied" or "refused"
-	Error          string
-	Leader         int32 // resulting leader of the partition, for partition commands; -1 none
+	Index         uint64
+	Term          uint64
+	Command       string
+	Key           string
+	Proposer      int32
+	ProposerTerm  uint64
+	ProposerBoot  uint64
+	Attempt       uint64
+	ExpectedEpoch int32  // partition epoch that the command was made for; -1 where it has none
+	Outcome       string // "applied" or "refused"
+	Error         string
+	Changes       []PartitionChange // resulting partitions, all that the command changed
+	Hash          uint64            // chained over the resulting changes
+	Via           int32
+	Cause         string
+	Op            string
+}
+
+// PartitionChange is a partition's state after a command. Leader -1: none. Gone: the topic was deleted.
+type PartitionChange struct {
+	Topic          string
+	Partition      int32
+	Leader         int32
 	LeaderEpoch    int32
 	PartitionEpoch int32
 	ISR            []int32
 	Replicas       []int32
-	Hash           uint64 // chained over the resulting changes
-	Via            int32
-	Cause          string
-	Op             string
+	Gone           bool
 }
 
 const (
