@@ -28,16 +28,16 @@ const (
 
 // Started is the first event of each boot.
 type Started struct {
-	Version string   // of the broker
-	Nodes   []int32  // the members it was configured with
-	Bugs    []string // planted bugs that are switched on
+	Version string   `json:"version,omitempty"` // of the broker
+	Nodes   []int32  `json:"nodes,omitempty"`   // the members it was configured with
+	Bugs    []string `json:"bugs,omitempty"`    // planted bugs that are switched on
 }
 
 // RoleChange is written when raft's term, role or known leader changes. Leader 0 means none is known.
 type RoleChange struct {
-	Term   uint64
-	Role   Role
-	Leader int32
+	Term   uint64 `json:"term"`
+	Role   Role   `json:"role"`
+	Leader int32  `json:"leader"`
 }
 
 // Causes of a leader check.
@@ -49,9 +49,9 @@ const (
 // LeaderCheck is written by the leader-election service each time it looks at every partition's
 // leader. On a sound broker only the raft leader writes it.
 type LeaderCheck struct {
-	Term  uint64
-	Role  Role
-	Cause string
+	Term  uint64 `json:"term"`
+	Role  Role   `json:"role"`
+	Cause string `json:"cause,omitempty"`
 }
 
 // Outcomes of a proposal attempt.
@@ -64,49 +64,49 @@ const (
 
 // Propose is one attempt to propose a metadata command, refused or not.
 type Propose struct {
-	Command string // the command's kind, e.g. "set_partition_leader"
-	Key     string // what it is about, e.g. "orders-0" or a topic's name
-	Term    uint64
-	Role    Role
-	Leader  int32  // as raft knows it at that instant, 0 if none
-	Attempt uint64 // dense within (node, boot)
-	Outcome string
-	Error   string `json:",omitempty"`
-	Op      string // id of the client operation that caused it, if the request carried one
-	Via     int32  // node that the client's request reached, for creations; 0 otherwise
-	Cause   string // why: "elect", "expiry", "rebalance", "create_topics", "auto_create_produce", "auto_create_metadata", "startup", …
+	Command string `json:"command"` // the command's kind, e.g. "set_partition_leader"
+	Key     string `json:"key"`     // what it is about, e.g. "orders-0" or a topic's name
+	Term    uint64 `json:"term"`
+	Role    Role   `json:"role"`
+	Leader  int32  `json:"leader"`  // as raft knows it at that instant, 0 if none
+	Attempt uint64 `json:"attempt"` // dense within (node, boot)
+	Outcome string `json:"outcome"`
+	Error   string `json:"error,omitempty"`
+	Op      string `json:"op,omitempty"`    // id of the client operation that caused it, if the request carried one
+	Via     int32  `json:"via,omitempty"`   // node that the client's request reached, for creations; 0 otherwise
+	Cause   string `json:"cause,omitempty"` // why: "elect", "expiry", "rebalance", "create_topics", "auto_create_produce", "auto_create_metadata", "startup", …
 }
 
 // Apply is one committed metadata entry, applied or refused, on one node.
 type Apply struct {
-	Index         uint64
-	Term          uint64
-	Command       string
-	Key           string
-	Proposer      int32
-	ProposerTerm  uint64
-	ProposerBoot  uint64
-	Attempt       uint64
-	ExpectedEpoch int32  // partition epoch that the command was made for; -1 where it has none
-	Outcome       string // "applied" or "refused"
-	Error         string
-	Changes       []PartitionChange // resulting partitions, all that the command changed
-	Hash          uint64            // chained over the resulting changes
-	Via           int32
-	Cause         string
-	Op            string
+	Index         uint64            `json:"index"`
+	Term          uint64            `json:"term"`
+	Command       string            `json:"command"`
+	Key           string            `json:"key"`
+	Proposer      int32             `json:"proposer"`
+	ProposerTerm  uint64            `json:"proposer_term"`
+	ProposerBoot  uint64            `json:"proposer_boot"`
+	Attempt       uint64            `json:"attempt"`
+	ExpectedEpoch int32             `json:"expected_epoch"` // partition epoch that the command was made for; -1 where it has none
+	Outcome       string            `json:"outcome"`        // "applied" or "refused"
+	Error         string            `json:"error,omitempty"`
+	Changes       []PartitionChange `json:"changes,omitempty"` // resulting partitions, all that the command changed
+	Hash          uint64            `json:"hash,string"`       // chained over the resulting changes
+	Via           int32             `json:"via,omitempty"`
+	Cause         string            `json:"cause,omitempty"`
+	Op            string            `json:"op,omitempty"`
 }
 
 // PartitionChange is a partition's state after a command. Leader -1: none. Gone: the topic was deleted.
 type PartitionChange struct {
-	Topic          string
-	Partition      int32
-	Leader         int32
-	LeaderEpoch    int32
-	PartitionEpoch int32
-	ISR            []int32
-	Replicas       []int32
-	Gone           bool
+	Topic          string  `json:"topic"`
+	Partition      int32   `json:"partition"`
+	Leader         int32   `json:"leader"`
+	LeaderEpoch    int32   `json:"leader_epoch"`
+	PartitionEpoch int32   `json:"partition_epoch"`
+	ISR            []int32 `json:"isr,omitempty"`
+	Replicas       []int32 `json:"replicas,omitempty"`
+	Gone           bool    `json:"gone,omitempty"`
 }
 
 const (
@@ -116,73 +116,73 @@ const (
 
 // StateHash is a hash of the whole canonical metadata state, computed afresh.
 type StateHash struct {
-	Index uint64
-	Hash  uint64
+	Index uint64 `json:"index"`
+	Hash  uint64 `json:"hash,string"`
 }
 
 // Partition is one replica's view of its partition: on change, at boot, on truncation, and otherwise at
 // most once a second.
 type Partition struct {
-	Topic          string
-	Partition      int32
-	Role           string // "leader", "follower", "none"
-	Leader         int32
-	LeaderEpoch    int32
-	PartitionEpoch int32
-	ISR            []int32
-	HighWatermark  int64
-	LogEnd         int64
-	Cause          string // "change", "boot", "truncation", "periodic"
+	Topic          string  `json:"topic"`
+	Partition      int32   `json:"partition"`
+	Role           string  `json:"role"` // "leader", "follower", "none"
+	Leader         int32   `json:"leader"`
+	LeaderEpoch    int32   `json:"leader_epoch"`
+	PartitionEpoch int32   `json:"partition_epoch"`
+	ISR            []int32 `json:"isr,omitempty"`
+	HighWatermark  int64   `json:"high_watermark"`
+	LogEnd         int64   `json:"log_end"`
+	Cause          string  `json:"cause,omitempty"` // "change", "boot", "truncation", "periodic"
 }
 
 // Session is a change in one node's session table.
 type Session struct {
-	Broker int32
-	State  string // "live" or "expired"
+	Broker int32  `json:"broker"`
+	State  string `json:"state"` // "live" or "expired"
 }
 
 // Claim is a statement that later evidence must bear out: "elected", "created", "isr_changed". It
 // carries the raft index that it rests on (0 if none).
 type Claim struct {
-	What        string
-	Key         string
-	Index       uint64
-	Leader      int32
-	LeaderEpoch int32
+	What        string `json:"what"`
+	Key         string `json:"key"`
+	Index       uint64 `json:"index"`
+	Leader      int32  `json:"leader"`
+	LeaderEpoch int32  `json:"leader_epoch"`
 }
 
 // Read ties a linearizable read of a client operation to the raft index it was answered at.
 type Read struct {
-	Op    string
-	Index uint64
+	Op    string `json:"op,omitempty"`
+	Index uint64 `json:"index"`
 }
 
 // Bug counts the decisions that a planted bug has changed so far in this boot; written at the first
 // and at powers of two.
 type Bug struct {
-	Name      string
-	Decisions uint64
+	Name      string `json:"name"`
+	Decisions uint64 `json:"decisions"`
 }
 
 // Exit is the runner's observation that a node's process or container ended.
 type Exit struct {
-	Of     int32  // the node
-	Code   int    // exit code, -1 when killed by a signal
-	Signal string // "killed", "terminated", "" …
-	Asked  bool   // a fault or the end of the run asked for it
+	Of     int32  `json:"of"`               // the node
+	Code   int    `json:"code"`             // exit code, -1 when killed by a signal
+	Signal string `json:"signal,omitempty"` // "killed", "terminated", "" …
+	Asked  bool   `json:"asked"`            // a fault or the end of the run asked for it
 }
 
 // LogLine is the runner's observation of a line in a node's log that is no event and that matters:
 // a panic, a data race report, a fatal error, or a target profile's pattern.
 type LogLine struct {
-	Of   int32
-	What string // "panic", "data_race", "fatal", "cannot_propose", …
-	Line string // cut to 500 bytes
+	Of   int32  `json:"of"`
+	What string `json:"what"`           // "panic", "data_race", "fatal", "cannot_propose", …
+	Line string `json:"line,omitempty"` // cut to 500 bytes
 }
 
 // Stall is the runner's or a node's observation that its 10 ms ticker was late by more than 200 ms.
 type Stall struct {
-	Nanos int64
+	Nanos int64 `json:"nanos"`
 }
 
 func (*Started) Kind() string     { return "started" }

@@ -13,31 +13,31 @@ const (
 // Operation is one client operation: one line of history.jsonl. Exactly one of Produce, Meta, Create and
 // Drain is set.
 type Operation struct {
-	ID       string // unique in the run
-	Client   string // who asked, e.g. "produce-1"; a client has one operation of a kind at a time only where stated
-	Node     int32  // node that was asked, 0 where the client library chose
-	Invoke   int64  // Unix ns, before the request was handed to the client
-	Complete int64  // Unix ns, 0 if it never completed
-	Outcome  Outcome
-	Error    string // error text or Kafka error name, "" if ok
+	ID       string  `json:"id"`                 // unique in the run
+	Client   string  `json:"client,omitempty"`   // who asked, e.g. "produce-1"; a client has one operation of a kind at a time only where stated
+	Node     int32   `json:"node"`               // node that was asked, 0 where the client library chose
+	Invoke   int64   `json:"invoke"`             // Unix ns, before the request was handed to the client
+	Complete int64   `json:"complete,omitempty"` // Unix ns, 0 if it never completed
+	Outcome  Outcome `json:"outcome"`
+	Error    string  `json:"error,omitempty"` // error text or Kafka error name, "" if ok
 
-	Produce *ProduceOp
-	Meta    *MetaOp
-	Create  *AutoCreateOp
-	Drain   *DrainOp
+	Produce *ProduceOp    `json:"produce,omitempty"`
+	Meta    *MetaOp       `json:"meta,omitempty"`
+	Create  *AutoCreateOp `json:"create,omitempty"`
+	Drain   *DrainOp      `json:"drain,omitempty"`
 }
 
 // ProduceOp is a batch of records of one producer to one partition, with dense sequences from FirstSeq.
 type ProduceOp struct {
-	Topic       string
-	Partition   int32
-	Producer    uint32
-	Incarnation uint32
-	FirstSeq    uint64
-	Count       int32
-	Offsets     []int64 // of each record when ok (-1: acknowledged, offset unknown); nil otherwise
-	Acked       int64   // highest offset known acknowledged in this partition when the call was made, -1 none
-	Acks        int16
+	Topic       string  `json:"topic"`
+	Partition   int32   `json:"partition"`
+	Producer    uint32  `json:"producer"`
+	Incarnation uint32  `json:"incarnation,omitempty"`
+	FirstSeq    uint64  `json:"first_seq"`
+	Count       int32   `json:"count"`
+	Offsets     []int64 `json:"offsets,omitempty"` // of each record when ok (-1: acknowledged, offset unknown); nil otherwise
+	Acked       int64   `json:"acked"`             // highest offset known acknowledged in this partition when the call was made, -1 none
+	Acks        int16   `json:"acks"`
 }
 
 // Kinds of metadata operation.
@@ -51,52 +51,52 @@ const (
 
 // MetaOp is an operation on one topic name of the metadata workload.
 type MetaOp struct {
-	Kind    string
-	Name    string
-	Config  string // name of the config key, for config_set and config_get
-	Value   string // written, or read ("" for unset)
-	Exists  bool   // describe: what was seen
-	TopicID string // describe and create: hex, "" if none
-	Index   uint64 // raft index echoed by the broker, 0 if none
-	Code    int16  // Kafka error code of the answer
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	Config  string `json:"config,omitempty"`   // name of the config key, for config_set and config_get
+	Value   string `json:"value,omitempty"`    // written, or read ("" for unset)
+	Exists  bool   `json:"exists,omitempty"`   // describe: what was seen
+	TopicID string `json:"topic_id,omitempty"` // describe and create: hex, "" if none
+	Index   uint64 `json:"index,omitempty"`    // raft index echoed by the broker, 0 if none
+	Code    int16  `json:"code"`               // Kafka error code of the answer
 
-	Partitions  int32 // create: as asked
-	Replication int16
-	Configs     map[string]string `json:",omitempty"` // create: topic configs as asked
-	Owner       string            // workload: "setup", "metadata", "ready"
+	Partitions  int32             `json:"partitions,omitempty"` // create: as asked
+	Replication int16             `json:"replication,omitempty"`
+	Configs     map[string]string `json:"configs,omitempty"` // create: topic configs as asked
+	Owner       string            `json:"owner,omitempty"`   // workload: "setup", "metadata", "ready"
 }
 
 // AutoCreateOp is a produce (or a Metadata with auto-creation) to a topic that does not exist yet.
 type AutoCreateOp struct {
-	Topic string
-	How   string // "produce" (a single Produce straight to the node) or "writer" (kafka-go's Writer)
+	Topic string `json:"topic"`
+	How   string `json:"how,omitempty"` // "produce" (a single Produce straight to the node) or "writer" (kafka-go's Writer)
 }
 
 // DrainOp is a piece of the final read of one replica.
 type DrainOp struct {
-	Topic     string
-	Partition int32
-	Replica   int32  // node read from
-	From      int64  // first offset asked
-	To        int64  // next offset to read after this piece
-	LogEnd    int64  // log end offset of that replica as known at the end of this piece, -1 unknown
-	High      int64  // high watermark as it answered
-	End       bool   // the replica was read to its end
-	Spans     []Span // what was read, in offset order
-	Bad       []BadRecord
+	Topic     string      `json:"topic"`
+	Partition int32       `json:"partition"`
+	Replica   int32       `json:"replica"`         // node read from
+	From      int64       `json:"from"`            // first offset asked
+	To        int64       `json:"to"`              // next offset to read after this piece
+	LogEnd    int64       `json:"log_end"`         // log end offset of that replica as known at the end of this piece, -1 unknown
+	High      int64       `json:"high"`            // high watermark as it answered
+	End       bool        `json:"end,omitempty"`   // the replica was read to its end
+	Spans     []Span      `json:"spans,omitempty"` // what was read, in offset order
+	Bad       []BadRecord `json:"bad,omitempty"`
 }
 
 // Span is a run of records with consecutive offsets and consecutive sequences of one producer.
 type Span struct {
-	Offset      int64
-	Producer    uint32
-	Incarnation uint32
-	Seq         uint64
-	Count       int32
+	Offset      int64  `json:"offset"`
+	Producer    uint32 `json:"producer"`
+	Incarnation uint32 `json:"incarnation,omitempty"`
+	Seq         uint64 `json:"seq"`
+	Count       int32  `json:"count"`
 }
 
 // BadRecord is a record whose value is not one that this run wrote to this partition.
 type BadRecord struct {
-	Offset int64
-	Why    string // "corrupt", "misrouted", "other run", "not ours"
+	Offset int64  `json:"offset"`
+	Why    string `json:"why,omitempty"` // "corrupt", "misrouted", "other run", "not ours"
 }

@@ -5,92 +5,99 @@ const FormatVersion = 1
 
 // Run describes a run: run.json.
 type Run struct {
-	Format           int
-	ID               string
-	Version          string // of Soak
-	Commit           string // "unknown" where the build does not say
-	Command          []string
-	Scenario         string
-	ScenarioYAML     string // in full, as resolved with the flags
-	Driver           string
-	DriverWhy        string
-	Seed             uint64
-	Nodes            int
-	ElectionInterval int64 // ns
-	SessionTimeout   int64 // ns
-	Bugs             []string
-	Machine          Machine
-	Phases           []Phase
-	Contract         Contract
-	Minimums         Minimums
-	Notes            []string // what the harness could not do or had to work around
-	Interrupted      string   // signal that ended it early, "" if none
-	HarnessError     string   // why the harness failed, "" if it did not
-	RecordTopics     []TopicInfo
-	RunHash          uint64 // run id carried in record headers
+	Format           int         `json:"format"`
+	ID               string      `json:"id"`
+	Version          string      `json:"version,omitempty"` // of Soak
+	Commit           string      `json:"commit,omitempty"`  // "unknown" where the build does not say
+	Command          []string    `json:"command,omitempty"`
+	Scenario         string      `json:"scenario,omitempty"`
+	ScenarioYAML     string      `json:"scenario_yaml,omitempty"` // in full, as resolved with the flags
+	Driver           string      `json:"driver,omitempty"`
+	DriverWhy        string      `json:"driver_why,omitempty"`
+	Seed             uint64      `json:"seed,string"`
+	Nodes            int         `json:"nodes,omitempty"`
+	ElectionInterval int64       `json:"election_interval,omitempty"` // ns
+	SessionTimeout   int64       `json:"session_timeout,omitempty"`   // ns
+	Bugs             []string    `json:"bugs,omitempty"`
+	Machine          Machine     `json:"machine"`
+	Phases           []Phase     `json:"phases,omitempty"`
+	Contract         Contract    `json:"contract"`
+	Minimums         Minimums    `json:"minimums"`
+	Notes            []string    `json:"notes,omitempty"`         // what the harness could not do or had to work around
+	Interrupted      string      `json:"interrupted,omitempty"`   // signal that ended it early, "" if none
+	HarnessError     string      `json:"harness_error,omitempty"` // why the harness failed, "" if it did not
+	RecordTopics     []TopicInfo `json:"record_topics,omitempty"`
+	RunHash          uint64      `json:"run_hash,string"` // run id carried in record headers
 }
 
 // TopicInfo is a topic of the run.
 type TopicInfo struct {
-	Name       string
-	Partitions int32
-	Replicas   []int32 // broker ids that the drain must read
+	Name       string  `json:"name"`
+	Partitions int32   `json:"partitions,omitempty"`
+	Replicas   []int32 `json:"replicas,omitempty"` // broker ids that the drain must read
 }
 
 type Machine struct {
-	OS, Arch string
-	CPUs     int
-	Memory   int64
-	Kernel   string
+	OS     string `json:"os,omitempty"`
+	Arch   string `json:"arch,omitempty"`
+	CPUs   int    `json:"cpus,omitempty"`
+	Memory int64  `json:"memory,omitempty"`
+	Kernel string `json:"kernel,omitempty"`
 }
 
 // Phase is one phase of the run with its times (Unix ns, End 0 while it runs).
 type Phase struct {
-	Name  string
-	Start int64
-	End   int64
+	Name  string `json:"name"`
+	Start int64  `json:"start,omitempty"`
+	End   int64  `json:"end,omitempty"`
 }
 
 // Contract is what the run's configuration promises, and so what checkers hold it to.
 type Contract struct {
-	Acks         int16
-	MinISR       int
-	Idempotent   bool
-	Unclean      bool
-	Flush        string
-	Transactions bool
+	Acks         int16  `json:"acks"`
+	MinISR       int    `json:"min_isr,omitempty"`
+	Idempotent   bool   `json:"idempotent,omitempty"`
+	Unclean      bool   `json:"unclean,omitempty"`
+	Flush        string `json:"flush,omitempty"`
+	Transactions bool   `json:"transactions,omitempty"`
 }
 
 // Minimums are what the run must have seen to prove anything. 0 means not asked for.
 type Minimums struct {
-	Intervals     int
-	Faults        int // with evidence
-	LongFaults    int // longer than session + interval
-	LeaderFaults  int // on the raft leader
-	LeaderChanges int // raft leader changes
-	AckedRecords  int
-	MetaOps       int
-	MetaOverlaps  int // pairs of overlapping operations on one name
-	AutoCreated   int // topics created through followers
+	Intervals     int `json:"intervals,omitempty"`
+	Faults        int `json:"faults,omitempty"`         // with evidence
+	LongFaults    int `json:"long_faults,omitempty"`    // longer than session + interval
+	LeaderFaults  int `json:"leader_faults,omitempty"`  // on the raft leader
+	LeaderChanges int `json:"leader_changes,omitempty"` // raft leader changes
+	AckedRecords  int `json:"acked_records,omitempty"`
+	MetaOps       int `json:"meta_ops,omitempty"`
+	MetaOverlaps  int `json:"meta_overlaps,omitempty"` // pairs of overlapping operations on one name
+	AutoCreated   int `json:"auto_created,omitempty"`  // topics created through followers
 }
 
 // Metric is one line of metrics.jsonl.
 type Metric struct {
-	Time                               int64
-	Interval                           int64 // ns that the counters cover
-	Acked, Failed, Unknown             int64 // records in the interval
-	MetaOK, MetaFailed, MetaUnknown    int64
-	LatencyP50, LatencyP99, LatencyMax int64 // ns, of produce
-	Nodes                              []NodeMetric
-	StallNanos                         int64 // longest stall of the runner in the interval
+	Time        int64        `json:"time"`
+	Interval    int64        `json:"interval"`          // ns that the counters cover
+	Acked       int64        `json:"acked"`             // records in the interval
+	Failed      int64        `json:"failed,omitempty"`  // records in the interval
+	Unknown     int64        `json:"unknown,omitempty"` // records in the interval
+	MetaOK      int64        `json:"meta_ok,omitempty"`
+	MetaFailed  int64        `json:"meta_failed,omitempty"`
+	MetaUnknown int64        `json:"meta_unknown,omitempty"`
+	LatencyP50  int64        `json:"latency_p50,omitempty"` // ns, of produce
+	LatencyP99  int64        `json:"latency_p99,omitempty"` // ns, of produce
+	LatencyMax  int64        `json:"latency_max,omitempty"` // ns, of produce
+	Nodes       []NodeMetric `json:"nodes,omitempty"`
+	StallNanos  int64        `json:"stall_nanos,omitempty"` // longest stall of the runner in the interval
 }
 
 // NodeMetric is what one node's own metrics said.
 type NodeMetric struct {
-	Node        int32
-	Up          bool
-	Memory      int64 // resident bytes
-	Goroutines  int64
-	Descriptors int64
-	Disk        int64
+	Node        int32 `json:"node"`
+	Up          bool  `json:"up"`
+	Memory      int64 `json:"memory,omitempty"` // resident bytes
+	Goroutines  int64 `json:"goroutines,omitempty"`
+	Descriptors int64 `json:"descriptors,omitempty"`
+	Disk        int64 `json:"disk,omitempty"`
 }
