@@ -14,6 +14,7 @@ type Config struct {
 	Dir              string // the run folder: logs go to Dir/logs/nN.log
 	Work             string // scratch folder of this run: data directories, sockets; removed at Close
 	Image            string // docker: image reference; "" builds the reference broker's own
+	Executable       string // process: program whose "broker" command is a node; "" is $SOAK_BROKER_BINARY, or this program
 	ElectionInterval time.Duration
 	SessionTimeout   time.Duration
 	Bugs             []string

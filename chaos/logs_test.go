@@ -1,0 +1,171 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"soak/history"
+)
+
+// memory is a sink that remembers in short words.
+type memory struct {
+	mu    sync.Mutex
+	heard []string
+}
+
+func (m *memory) Event(e history.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l, ok := e.Body.(*history.LogLine); ok {
+		m.heard = append(m.heard, fmt.Sprintf("n%d %s %q", l.Of, l.What, l.Line))
+		return
+	}
+	m.heard = append(m.heard, fmt.Sprintf("%d.%d %s", e.Boot, e.Seq, e.Body.Kind()))
+}
+
+func (m *memory) Stats(s history.NodeMetric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = append(m.heard, fmt.Sprintf("n%d up=%v %d %d %d %d", s.Node, s.Up, s.Memory, s.Goroutines, s.Descriptors, s.Disk))
+}
+
+func eventLine(node int32, boot, seq uint64, body history.Body) string {
+	return string(history.AppendLogLine(nil, &history.Event{Node: node, Boot: boot, Seq: seq, Time: 1, Body: body}))
+}
+
+func check(boot, seq uint64) string {
+	return eventLine(2, boot, seq, &history.LeaderCheck{Term: 1, Role: history.RoleLeader, Cause: history.CauseInterval})
+}
+
+func started(boot uint64) string { return eventLine(2, boot, 1, &history.Started{}) }
+
+func TestCollectorTellsWhatMatters(t *testing.T) {
+	log := strings.Join([]string{
+		started(1), check(1, 2),
+		`{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"stats","memory":1,"goroutines":2,"descriptors":3,"disk":4}`,
+		`{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"listening"}`,
+		`{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"fatal"}`,
+		`{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"fatal","error":"disk"}`,
+		`panic: a word`, `	panic: indented, as in a stack`, `fatal error: all goroutines are asleep`, `WARNING: DATA RACE`,
+		`a plain line that says "event"`, ``, check(1, 3),
+	}, "\n") + "\n"
+	want := []string{
+		"1.1 started", "1.2 leader_check", "n2 up=true 1 2 3 4",
+		`n2 fatal "{\"time\":\"2026-01-01T00:00:00Z\",\"level\":\"ERROR\",\"msg\":\"fatal\",\"error\":\"disk\"}"`,
+		`n2 panic "panic: a word"`, `n2 fatal "fatal error: all goroutines are asleep"`, `n2 data_race "WARNING: DATA RACE"`,
+		"1.3 leader_check",
+	}
+	// However the bytes are cut on their way, the same comes out.
+	for size := range len(log) {
+		var m memory
+		c := NewCollector(2, &m)
+		for rest := []byte(log); len(rest) > 0; {
+			n := min(size+1, len(rest))
+			c.Write(rest[:n])
+			rest = rest[n:]
+		}
+		if diff := cmp.Diff(want, m.heard); diff != "" {
+			t.Fatalf("in pieces of %d: (-want +got)\n%s", size+1, diff)
+		}
+		if c.Damaged() != 0 {
+			t.Fatalf("%d lines damaged", c.Damaged())
+		}
+	}
+}
+
+func TestCollectorTellsAnEventOnce(t *testing.T) {
+	var m memory
+	c := NewCollector(2, &m)
+	for _, l := range []string{started(1), check(1, 2), started(2), check(2, 2)} {
+		c.Line([]byte(l), false)
+	}
+	c.Line([]byte("panic: x"), false)
+	// The whole log again, with one line that the first reading missed.
+	for _, l := range []string{started(1), check(1, 2), "panic: x", started(2), check(2, 2), check(2, 3)} {
+		c.Line([]byte(l), true)
+	}
+	want := []string{"1.1 started", "1.2 leader_check", "2.1 started", "2.2 leader_check", `n2 panic "panic: x"`, "2.3 leader_check"}
+	if diff := cmp.Diff(want, m.heard); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestCollectorLeavesAGapToTheCheckers(t *testing.T) {
+	var m memory
+	c := NewCollector(2, &m)
+	fmt.Fprintf(c, "%s\n%s\n", started(1), check(1, 5))
+	if diff := cmp.Diff([]string{"1.1 started", "1.5 leader_check"}, m.heard); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestCollectorFindsTheNextBootBehindACutLine(t *testing.T) {
+	var m memory
+	c := NewCollector(2, &m)
+	cut := check(1, 2)[:60]
+	fmt.Fprintf(c, "%s\n%s%s\n%s\n", started(1), cut, started(2), check(2, 2))
+	want := []string{"1.1 started", "2.1 started", "2.2 leader_check"}
+	if diff := cmp.Diff(want, m.heard); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestCollectorRefusesAnotherNodesEvents(t *testing.T) {
+	var m memory
+	c := NewCollector(2, &m)
+	fmt.Fprintf(c, "%s\n", eventLine(3, 1, 1, &history.Started{}))
+	if len(m.heard) != 0 || c.Damaged() != 1 {
+		t.Errorf("heard %q, %d damaged; want nothing, 1", m.heard, c.Damaged())
+	}
+}
+
+func TestCollectorCutsLongLines(t *testing.T) {
+	var m memory
+	c := NewCollector(2, &m)
+	c.Write([]byte("panic: "))
+	for range 5 {
+		c.Write(bytes.Repeat([]byte("x"), maxLine))
+	}
+	if len(c.partial) > maxLine {
+		t.Errorf("%d bytes kept of a line", len(c.partial))
+	}
+	c.Write([]byte("\n" + started(1) + "\n"))
+	if len(m.heard) != 2 || !strings.HasPrefix(m.heard[0], `n2 panic "panic: xxx`) || len(m.heard[0]) > maxQuote+20 || m.heard[1] != "1.1 started" {
+		t.Errorf("heard %.600q", m.heard)
+	}
+}
+
+func TestCollectorFlushTakesAnUnfinishedLine(t *testing.T) {
+	var m memory
+	c := NewCollector(2, &m)
+	c.Write([]byte("panic: no newline"))
+	c.Flush()
+	c.Flush()
+	if diff := cmp.Diff([]string{`n2 panic "panic: no newline"`}, m.heard); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestWaitBoot(t *testing.T) {
+	c := NewCollector(2, &memory{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	go fmt.Fprintf(c, "%s\n%s\n", started(1), started(2))
+	if boot, err := c.WaitBoot(ctx, 1); boot != 2 || err != nil {
+		t.Errorf("got boot %d, %v", boot, err)
+	}
+	if c.Boot() != 2 {
+		t.Errorf("Boot is %d", c.Boot())
+	}
+	cancel()
+	if _, err := c.WaitBoot(ctx, 2); err == nil {
+		t.Error("no boot 3, and no error")
+	}
+}
