@@ -1,0 +1,47 @@
+package scenario
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Targets named by a role alone.
+const (
+	TargetRaftLeader      = "raft-leader"
+	TargetFollower        = "follower"         // a node that is not the raft leader
+	TargetPartitionLeader = "partition-leader" // leads a record partition and is not the raft leader
+	TargetAll             = "all"
+)
+
+// Target is a parsed target. Role is one of the constants above; or "leader" with Topic and Partition; or "node" with Node.
+type Target struct {
+	Role      string
+	Node      int32
+	Topic     string
+	Partition int32
+}
+
+// ParseTarget reads "raft-leader", "follower", "partition-leader", "all", "leader(orders-0)" or "n2".
+func ParseTarget(text string) (Target, error) {
+	switch text {
+	case TargetRaftLeader, TargetFollower, TargetPartitionLeader, TargetAll:
+		return Target{Role: text}, nil
+	}
+	if inner, ok := strings.CutPrefix(text, "leader("); ok {
+		inner, closed := strings.CutSuffix(inner, ")")
+		cut := strings.LastIndexByte(inner, '-')
+		if closed && cut > 0 {
+			if p, err := strconv.ParseInt(inner[cut+1:], 10, 32); err == nil && p >= 0 {
+				return Target{Role: "leader", Topic: inner[:cut], Partition: int32(p)}, nil
+			}
+		}
+		return Target{}, fmt.Errorf("target %q: want leader(TOPIC-PARTITION), as in leader(orders-0)", text)
+	}
+	if digits, ok := strings.CutPrefix(text, "n"); ok {
+		if id, err := strconv.ParseInt(digits, 10, 32); err == nil && id >= 1 {
+			return Target{Role: "node", Node: int32(id)}, nil
+		}
+	}
+	return Target{}, fmt.Errorf("unknown target %q", text)
+}

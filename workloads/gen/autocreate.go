@@ -1,0 +1,82 @@
+package gen
+
+import (
+	"fmt"
+
+	"soak/history"
+)
+
+// How an auto-create operation reaches its topic.
+const (
+	HowProduce = "produce" // a single Produce request straight to the node
+	HowWriter  = "writer"  // kafka-go's Writer bound to the node, whose Metadata request creates the topic
+)
+
+// AutocreateConfig configures NewAutocreate.
+type AutocreateConfig struct {
+	Seed      uint64
+	PerMinute int // new topics a minute, at least 1
+	Start     int64
+}
+
+// autocreateInFlight bounds operations under way: a few stuck at a node that does not answer must not stop the others.
+const autocreateInFlight = 16
+
+// Autocreate generates produces to topics that do not exist yet, each name used once, at followers only: a broker that
+// confuses "there is a leader" with "I am the leader" is wrong there.
+type Autocreate struct {
+	c         AutocreateConfig
+	pace      pace
+	missed    Missed
+	followers []int32
+	made      int
+	underWay  map[string]bool
+}
+
+// NewAutocreate checks the configuration.
+func NewAutocreate(c AutocreateConfig) (*Autocreate, error) {
+	if c.PerMinute < 1 {
+		return nil, fmt.Errorf("autocreate workload: %d topics a minute: want at least 1", c.PerMinute)
+	}
+	return &Autocreate{c: c, underWay: map[string]bool{}, pace: pace{period: max(1, 60_000_000_000/int64(c.PerMinute)), next: c.Start}}, nil
+}
+
+// SetFollowers says which nodes are followers of a known raft leader and can be reached, in a fixed order. With none, slots are missed.
+func (a *Autocreate) SetFollowers(nodes []int32) { a.followers = append(a.followers[:0], nodes...) }
+
+// Next is what is due now, and when to ask again.
+func (a *Autocreate) Next(now int64) (ops []*history.Operation, wake int64) {
+	serve, late := a.pace.due(now)
+	a.missed.add(late, a.pace.period)
+	for range serve {
+		if len(a.followers) == 0 || len(a.underWay) >= autocreateInFlight {
+			a.missed.add(1, a.pace.period)
+			continue
+		}
+		how := HowProduce
+		if a.made%2 == 1 {
+			how = HowWriter
+		}
+		op := &history.Operation{
+			ID:     fmt.Sprintf("c%d", a.made),
+			Client: "autocreate",
+			// Both ways meet every follower: the node's turn moves on every second topic.
+			Node:   a.followers[a.made/2%len(a.followers)],
+			Invoke: now,
+			Create: &history.AutoCreateOp{Topic: fmt.Sprintf("auto-%d-%d", a.c.Seed, a.made), How: how},
+		}
+		a.made++
+		a.underWay[op.ID] = true
+		ops = append(ops, op)
+	}
+	return ops, a.pace.next
+}
+
+// Done takes an operation back. One that is not under way is ignored.
+func (a *Autocreate) Done(_ int64, op *history.Operation) { delete(a.underWay, op.ID) }
+
+// InFlight is how many operations are under way.
+func (a *Autocreate) InFlight() int { return len(a.underWay) }
+
+// Missed is the load that was due and not sent.
+func (a *Autocreate) Missed() Missed { return a.missed }
