@@ -28,8 +28,8 @@ type Node struct {
 	appliedTerm uint64 // its term: equal to raft's term once the own-term entry of a leader is applied
 	role        history.RoleChange
 	attempt     uint64
-	proposals   map[uint64]*proposal // by attempt; see propose.go
-	atIndex     []indexWaiter        // waiting for applied to reach an index
+	proposals   []*proposal   // waiting to be applied, ascending by attempt
+	atIndex     []indexWaiter // waiting for applied to reach an index
 
 	disk     map[uint64]func(*DiskDone) // completions due, by operation
 	nextDisk uint64
@@ -54,11 +54,10 @@ func New(cfg Config, boot Boot, now int64) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, now: now,
-		state:     meta.NewState(),
-		proposals: map[uint64]*proposal{},
-		disk:      map[uint64]func(*DiskDone){},
-		conns:     map[ConnID]*conn{},
-		bugHits:   map[string]uint64{},
+		state:   meta.NewState(),
+		disk:    map[uint64]func(*DiskDone){},
+		conns:   map[ConnID]*conn{},
+		bugHits: map[string]uint64{},
 	}
 	n.emit(&history.Started{Version: cfg.Version, Nodes: slices.Clone(cfg.Peers), Bugs: cfg.Bugs.Names()})
 	if err := n.initRaft(boot); err != nil {

@@ -1,0 +1,129 @@
+package core
+
+import (
+	"encoding/binary"
+	"time"
+
+	"go.etcd.io/raft/v3"
+)
+
+// reads makes metadata answers linearizable: the raft leader confirms its leadership to a majority and names an index
+// (ReadIndex, raft thesis 6.4); the answer is given at or past that index. All requests that wait at one Ready share one confirmation.
+type reads struct {
+	next  uint64  // context of the next ReadIndex; never used twice, so that a late answer confirms nothing younger
+	fresh []*read // not asked for yet
+	asked []*batch
+}
+
+// batch is one ReadIndex and the reads that share it.
+type batch struct {
+	ctx   uint64
+	reads []*read
+	retry *timer
+}
+
+type read struct {
+	deadline int64
+	ok       func(index uint64)
+	fail     func()
+}
+
+func (r *reads) waiting() int {
+	c := len(r.fresh)
+	for _, b := range r.asked {
+		c += len(b.reads)
+	}
+	return c
+}
+
+// linearizable calls ok once this node's applied state holds everything that was committed when it was called, or fail if that
+// is not confirmed in time.
+func (n *Node) linearizable(ok func(index uint64), fail func()) {
+	n.reads.fresh = append(n.reads.fresh, &read{deadline: n.now + int64(readTimeout), ok: ok, fail: fail})
+}
+
+// flushReads asks for one confirmation for all fresh reads.
+func (n *Node) flushReads() {
+	if len(n.reads.fresh) > 0 {
+		fresh := n.reads.fresh
+		n.reads.fresh = nil
+		n.askRead(fresh)
+	}
+}
+
+func (n *Node) askRead(rs []*read) {
+	n.reads.next++
+	b := &batch{ctx: n.reads.next, reads: rs}
+	n.reads.asked = append(n.reads.asked, b)
+	ctx := make([]byte, 20)
+	binary.BigEndian.PutUint64(ctx, b.ctx)
+	binary.BigEndian.PutUint64(ctx[8:], n.cfg.Boot)
+	binary.BigEndian.PutUint32(ctx[16:], uint32(n.cfg.ID))
+	n.rn.ReadIndex(ctx)
+	// The next look is when the first of them may give up, at the latest after the retry period.
+	wait := readRetry
+	for _, r := range rs {
+		wait = min(wait, max(time.Duration(r.deadline-n.now), time.Millisecond))
+	}
+	b.retry = n.after(wait, func() { n.retryRead(b) })
+}
+
+// retryRead gives up what has waited too long and asks again, with a new context, for the rest.
+func (n *Node) retryRead(b *batch) {
+	n.forgetBatch(b)
+	var left []*read
+	for _, r := range b.reads {
+		if n.now >= r.deadline {
+			r.fail()
+		} else {
+			left = append(left, r)
+		}
+	}
+	if len(left) > 0 {
+		n.askRead(left)
+	}
+}
+
+func (n *Node) forgetBatch(b *batch) {
+	for i, x := range n.reads.asked {
+		if x == b {
+			n.reads.asked = append(n.reads.asked[:i], n.reads.asked[i+1:]...)
+			return
+		}
+	}
+}
+
+// readConfirmed takes raft's confirmation of one context.
+func (n *Node) readConfirmed(rs raft.ReadState) {
+	if len(rs.RequestCtx) != 20 {
+		return
+	}
+	ctx := binary.BigEndian.Uint64(rs.RequestCtx)
+	for _, b := range n.reads.asked {
+		if b.ctx == ctx {
+			b.retry.cancel()
+			n.forgetBatch(b)
+			for _, r := range b.reads {
+				n.whenApplied(rs.Index, func() { r.ok(rs.Index) })
+			}
+			return
+		}
+	}
+}
+
+// whenAppliedOr calls f when index is applied here or after d, whichever comes first.
+func (n *Node) whenAppliedOr(index uint64, d time.Duration, f func()) {
+	called := false
+	once := func() {
+		if !called {
+			called = true
+			f()
+		}
+	}
+	if n.applied < index {
+		t := n.after(d, once)
+		n.whenApplied(index, func() { t.cancel(); once() })
+		return
+	}
+	once()
+}

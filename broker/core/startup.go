@@ -1,0 +1,129 @@
+package core
+
+import (
+	"encoding/binary"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"soak/broker/bugs"
+	"soak/broker/meta"
+)
+
+// MetaTopic is the internal topic that the start-up initialiser creates: one partition, "__meta-0".
+const MetaTopic = "__meta"
+
+// startup brings a node into the cluster: the first campaign, its registration, and the internal topic.
+type startup struct {
+	first       bool // the raft log was empty
+	campaigned  bool
+	leaderSeen  bool // a leader has been known in this boot
+	registering bool
+	registered  bool
+	initialised bool // the creation of the internal topic is under way or done
+}
+
+// registerRetry: a registration that was refused or not answered is asked anew.
+const registerRetry = 500 * time.Millisecond
+
+func (n *Node) initStartup(boot Boot) { n.startup.first = boot.First }
+
+// startupHeard is called with each heartbeat. At the very first start the smallest id campaigns as soon as it reaches a
+// majority, so that a cluster is up within a second.
+func (n *Node) startupHeard() {
+	if n.startup.first && !n.startup.campaigned && n.cfg.ID == n.cfg.Peers[0] && n.heardFromMajority() {
+		n.startup.campaigned = true
+		if _, known, _ := n.LeaderStatus(); !known {
+			_ = n.rn.Campaign() // its only error is a raft that cannot campaign; the election timeout comes anyway
+			n.noteRole()
+		}
+	}
+	n.register()
+}
+
+// leaderKnown is called when raft has come to know a leader, this node or another.
+func (n *Node) leaderKnown() {
+	first := !n.startup.leaderSeen
+	n.startup.leaderSeen = true
+	n.register()
+	if first && n.cfg.Bugs.Has(bugs.StartupGateHasLeader) {
+		if _, known, _ := n.LeaderStatus(); known && n.state.Topic(MetaTopic) == nil {
+			if !n.AmILeader() {
+				n.bugHit("startup-gate-has-leader")
+			}
+			n.createMetaTopic()
+		}
+	}
+}
+
+// startupReady is called on the controller when its own-term entry is applied.
+func (n *Node) startupReady() {
+	if n.AmILeader() && !n.startup.initialised && n.state.Topic(MetaTopic) == nil {
+		n.startup.initialised = true
+		n.createMetaTopic()
+	}
+}
+
+// createMetaTopic creates the internal topic on this node, which must be the controller.
+func (n *Node) createMetaTopic() {
+	n.createTopic(newTopic{name: MetaTopic, partitions: 1, replication: n.defaultReplication()}, ctlInfo{cause: "startup"}, func(topicCreated) {
+		n.startup.initialised = n.state.Topic(MetaTopic) != nil
+	})
+}
+
+// register tells the controller of this broker in this boot, until that is applied here.
+func (n *Node) register() {
+	if n.startup.registered || n.startup.registering {
+		return
+	}
+	if _, known, _ := n.LeaderStatus(); !known {
+		return
+	}
+	n.startup.registering = true
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.BrokerID = n.cfg.ID
+	binary.BigEndian.PutUint64(req.IncarnationID[:8], n.cfg.Boot)
+	host, port, err := net.SplitHostPort(n.cfg.Advertise)
+	p, err2 := strconv.ParseUint(port, 10, 16)
+	if err != nil || err2 != nil {
+		n.startup.registering = false
+		return // withDefaults has refused such an address
+	}
+	l := kmsg.NewBrokerRegistrationRequestListener()
+	l.Name, l.Host, l.Port = "PLAINTEXT", host, uint16(p)
+	req.Listeners = append(req.Listeners, l)
+	n.controllerRequest(req, ctlInfo{cause: "register"}, func(ctlResult) {
+		n.after(registerRetry, func() {
+			n.startup.registering = false
+			n.register()
+		})
+	})
+}
+
+// registrationApplied is called when any broker's registration is applied.
+func (n *Node) registrationApplied(b meta.Broker) {
+	if b.ID == n.cfg.ID && b.Boot == n.cfg.Boot {
+		n.startup.registered = true
+	}
+}
+
+// onRegister is the controller's part.
+func (n *Node) onRegister(req *kmsg.BrokerRegistrationRequest, info ctlInfo, done func(ctlResult)) {
+	resp := req.ResponseKind().(*kmsg.BrokerRegistrationResponse)
+	if len(req.Listeners) == 0 {
+		resp.ErrorCode = errInvalidRequest
+		done(ctlResult{resp: resp})
+		return
+	}
+	b := meta.Broker{ID: req.BrokerID, Boot: binary.BigEndian.Uint64(req.IncarnationID[:8]), Host: req.Listeners[0].Host, Port: int32(req.Listeners[0].Port)}
+	cmd := &meta.Command{Via: info.via, Cause: info.cause, Register: &meta.Register{Broker: b, Live: n.live()}}
+	n.proposeFor(cmd, done, func(a applied) ctlResult {
+		if a.res.Refused != "" {
+			resp.ErrorCode = errStaleBrokerEpoch
+		}
+		resp.BrokerEpoch = int64(b.Boot)
+		return ctlResult{resp: resp, index: a.index}
+	})
+}
