@@ -1,0 +1,213 @@
+package partlog
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"soak/broker/partlog/batch"
+	"soak/internal/vfs"
+)
+
+// DamageError says that a stored log is not what was written, in a way that no crash explains.
+type DamageError struct {
+	File   string
+	Pos    int64 // byte in the file
+	Reason string
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("damaged: %s at byte %d: %s", e.File, e.Pos, e.Reason)
+}
+
+// Hint says what a person can do.
+func (e *DamageError) Hint() string {
+	return "keep a copy of the file, then remove this node's data directory: a node that starts empty copies everything from the others"
+}
+
+// recover opens all segments, checks them, cuts a torn tail and builds the indexes.
+func (l *Log) recover() error {
+	bases, err := listSegments(l.fs, l.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = l.fs.MkdirAll(l.dir); err == nil {
+			err = l.fs.SyncDir(filepath.Dir(l.dir))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if len(bases) == 0 { // new, or a crash came before its first segment
+		s, err := createSegment(l.fs, l.dir, 0)
+		if err != nil {
+			return err
+		}
+		l.segs = []*segment{s}
+		return nil
+	}
+	for i, base := range bases {
+		path := filepath.Join(l.dir, segmentName(base))
+		if i > 0 && base != l.End() {
+			return &DamageError{File: path, Reason: fmt.Sprintf("the segment before it ends at offset %d", l.End())}
+		}
+		f, err := l.fs.OpenAppend(path)
+		if err != nil {
+			return err
+		}
+		s := &segment{path: path, file: f, base: base, next: base}
+		l.segs = append(l.segs, s)
+		if err := l.load(s, i == len(bases)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func listSegments(fsys vfs.FS, dir string) ([]int64, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var bases []int64
+	for _, name := range names {
+		base, ours, err := parseSegmentName(name)
+		if err != nil {
+			return nil, &DamageError{File: filepath.Join(dir, name), Reason: err.Error()}
+		}
+		if ours {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	return bases, nil
+}
+
+// load reads a segment from its beginning to the first byte that is not a good batch, and decides what that byte means.
+func (l *Log) load(s *segment, last bool) error {
+	size, err := s.file.Size()
+	if err != nil {
+		return err
+	}
+	bad, err := l.scan(s, size)
+	if err != nil || bad == nil {
+		return err
+	}
+	damage := &DamageError{File: s.path, Pos: s.size, Reason: bad.Error()}
+	if !last {
+		return damage
+	}
+	// The header of a whole batch is good here only if the batch does not follow on; behind, any later batch speaks
+	// against a torn write.
+	at, err := findBatch(s.file, s.size, size, s.next)
+	if err != nil {
+		return err
+	}
+	if at >= 0 {
+		if at > s.size {
+			damage.Reason += fmt.Sprintf("; yet a good batch follows at byte %d", at)
+		}
+		return damage
+	}
+	l.cut = size - s.size
+	if err := s.file.Truncate(s.size); err != nil {
+		return fmt.Errorf("cut the torn tail: %w", err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("cut the torn tail: %w", err)
+	}
+	return nil
+}
+
+// scan adds the good batches of a segment's size bytes, one by one. What is wrong with the first bad one is bad; err is a failed read.
+// Memory is bounded by the read buffer, whatever the lengths in the file say.
+func (l *Log) scan(s *segment, size int64) (bad, err error) {
+	r := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), 64<<10)
+	for s.size < size {
+		head, err := r.Peek(batch.HeaderSize)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		h, bad := batch.ParseHeader(head)
+		switch {
+		case bad != nil:
+			return bad, nil
+		case h.Size > size-s.size:
+			return fmt.Errorf("%w: %d bytes of %d", batch.ErrShort, size-s.size, h.Size), nil
+		case h.BaseOffset != s.next:
+			return fmt.Errorf("base offset %d, want %d", h.BaseOffset, s.next), nil
+		case h.LeaderEpoch < l.lastEpoch():
+			return fmt.Errorf("leader epoch %d after %d", h.LeaderEpoch, l.lastEpoch()), nil
+		}
+		crc, err := checksum(r, h.Size)
+		if err != nil {
+			return nil, err
+		}
+		if crc != h.CRC {
+			return fmt.Errorf("%w: computed %08x, stored %08x", batch.ErrCRC, crc, h.CRC), nil
+		}
+		l.add(s, h)
+	}
+	return nil, nil
+}
+
+// crcStart is where in a batch the bytes begin that its CRC covers.
+const crcStart = 21
+
+// checksum reads one batch of the given size and computes its CRC a buffer at a time.
+func checksum(r *bufio.Reader, size int64) (uint32, error) {
+	if _, err := r.Discard(crcStart); err != nil {
+		return 0, err
+	}
+	crc := uint32(0)
+	for left := size - crcStart; left > 0; {
+		piece, err := r.Peek(int(min(left, int64(r.Size()))))
+		if err != nil {
+			return 0, err
+		}
+		crc = crc32.Update(crc, castagnoli, piece)
+		left -= int64(len(piece))
+		if _, err := r.Discard(len(piece)); err != nil {
+			return 0, err
+		}
+	}
+	return crc, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// searchChunk is how many positions findBatch looks at with one read.
+const searchChunk = 256 << 10
+
+// findBatch looks in [from, size) for a whole batch with a good CRC: at from itself any, behind it one whose offset is above
+// next (a record may hold an older batch as its value). It answers its position, or -1.
+func findBatch(f vfs.File, from, size, next int64) (int64, error) {
+	buf := make([]byte, searchChunk+batch.HeaderSize)
+	for start := from; start+batch.HeaderSize <= size; start += searchChunk {
+		chunk := buf[:min(int64(len(buf)), size-start)]
+		if n, err := f.ReadAt(chunk, start); n < len(chunk) {
+			return -1, fmt.Errorf("search behind a bad batch: %w", err)
+		}
+		for i := 0; i < searchChunk && i+batch.HeaderSize <= len(chunk); i++ {
+			if chunk[i+16] != batch.Magic { // by far most positions fail here
+				continue
+			}
+			at := start + int64(i)
+			h, err := batch.ParseHeader(chunk[i:])
+			if err != nil || h.Size > size-at || at > from && h.BaseOffset <= next {
+				continue
+			}
+			crc, err := checksum(bufio.NewReader(io.NewSectionReader(f, at, h.Size)), h.Size)
+			if err != nil {
+				return -1, err
+			}
+			if crc == h.CRC {
+				return at, nil
+			}
+		}
+	}
+	return -1, nil
+}
