@@ -1,0 +1,224 @@
+package workloads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"soak/history"
+)
+
+const (
+	// batchTimeout is how long kafka-go gathers records before it sends them.
+	batchTimeout = 5 * time.Millisecond
+	// batchRecords bounds a batch; kafka-go allocates this many messages for each.
+	batchRecords = 256
+)
+
+// producers holds one kafka-go Writer a producer, so that many records are in flight across producers: a Writer has one
+// request under way in each partition. They share a transport and with it one refresh of the metadata.
+type producers struct {
+	cfg       *Config
+	addr      net.Addr
+	transport *kafka.Transport
+
+	mu      sync.Mutex
+	closed  bool
+	writers map[producerKey]*kafka.Writer
+}
+
+type producerKey struct {
+	producer    uint32
+	incarnation uint32
+	acks        int16
+}
+
+func newProducers(cfg *Config, nodes []int32, wire *dialer) *producers {
+	var addrs []string
+	for _, n := range nodes {
+		addrs = append(addrs, cfg.Addrs[n])
+	}
+	return &producers{
+		cfg:  cfg,
+		addr: kafka.TCP(addrs...),
+		transport: &kafka.Transport{
+			Dial:        wire.dial,
+			DialTimeout: cfg.DialTimeout,
+			MetadataTTL: cfg.MetadataTTL,
+			ClientID:    "soak-produce",
+		},
+		writers: make(map[producerKey]*kafka.Writer),
+	}
+}
+
+// writer is the Writer of a producer; nil after close.
+func (p *producers) writer(k producerKey) *kafka.Writer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	w := p.writers[k]
+	if w == nil {
+		w = &kafka.Writer{
+			Addr:         p.addr,
+			Balancer:     kafka.BalancerFunc(balance),
+			MaxAttempts:  1, // it reports only the last error: a timed-out first attempt would go unseen
+			BatchSize:    batchRecords,
+			BatchTimeout: batchTimeout,
+			ReadTimeout:  p.cfg.Timeout,
+			WriteTimeout: p.cfg.Timeout,
+			RequiredAcks: kafka.RequiredAcks(k.acks),
+			Completion:   complete,
+			Transport:    p.transport,
+		}
+		p.writers[k] = w
+	}
+	return w
+}
+
+func (p *producers) close() {
+	p.mu.Lock()
+	p.closed = true
+	writers := p.writers
+	p.writers = nil
+	p.mu.Unlock()
+	p.transport.CloseIdleConnections()
+	var wg sync.WaitGroup
+	for _, w := range writers {
+		wg.Go(func() { w.Close() })
+	}
+	wg.Wait()
+}
+
+// sending is one operation under way. Each of its messages refers to it by a slot in WriterData, through which the Writer's
+// callbacks find the partition and leave the results.
+type sending struct {
+	partition int
+	acks      int16
+
+	mu      sync.Mutex
+	placed  int     // messages that were given a partition: when all were, the Writer has them, and may have sent them
+	offsets []int64 // by record
+	results []error // by record; errPending until the Writer says
+}
+
+type slot struct {
+	s *sending
+	i int
+}
+
+var errPending = errors.New("no answer yet")
+
+// balance gives a message the partition of its operation, whatever kafka-go knows of the topic.
+func balance(m kafka.Message, _ ...int) int {
+	at := m.WriterData.(slot)
+	at.s.mu.Lock()
+	defer at.s.mu.Unlock()
+	at.s.placed++
+	return at.s.partition
+}
+
+// complete takes the result of one request. kafka-go merges operations of one partition into a request, and may spread
+// one over two; each message carries its own slot, so neither matters.
+func complete(msgs []kafka.Message, err error) {
+	for i := range msgs {
+		at, ok := msgs[i].WriterData.(slot)
+		if !ok {
+			continue
+		}
+		s := at.s
+		s.mu.Lock()
+		s.results[at.i] = err
+		// Without acks there is no answer, and the message's offset means nothing.
+		if s.offsets[at.i] = -1; err == nil && s.acks != 0 && msgs[i].Offset >= 0 {
+			s.offsets[at.i] = msgs[i].Offset
+		}
+		s.mu.Unlock()
+	}
+}
+
+// do sends an operation's records in one call, each attempted once. It is ok if all were acknowledged, failed if all surely
+// were not appended, and otherwise unknown.
+func (p *producers) do(ctx context.Context, op *history.Operation) {
+	q := op.Produce
+	q.Offsets = nil
+	w := p.writer(producerKey{q.Producer, q.Incarnation, q.Acks})
+	if w == nil {
+		settle(op, history.Failed, errClosed)
+		return
+	}
+	n := int(q.Count)
+	if n <= 0 {
+		settle(op, history.Failed, fmt.Errorf("a produce of %d records", n))
+		return
+	}
+	s := &sending{partition: int(q.Partition), acks: q.Acks, offsets: make([]int64, n), results: make([]error, n)}
+	msgs := make([]kafka.Message, n)
+	values := make([]byte, 0, n*p.cfg.ValueBytes)
+	for i := range msgs {
+		s.results[i] = errPending
+		start := len(values)
+		values = p.cfg.appendRecord(values, op, i)
+		msgs[i] = kafka.Message{Topic: q.Topic, Value: values[start:len(values):len(values)], WriterData: slot{s, i}}
+	}
+	// A request waits for the one before it in its partition, which may take all of its time-out, and for metadata.
+	ctx, cancel := context.WithTimeout(ctx, 2*p.cfg.Timeout+p.cfg.DialTimeout)
+	defer cancel()
+	err := w.WriteMessages(ctx, msgs...)
+	outcome, err := s.outcome(err)
+	settle(op, outcome, err)
+	if outcome == history.OK {
+		q.Offsets = s.offsets
+	}
+}
+
+// outcome sums up the records of an operation, err being what WriteMessages answered.
+func (s *sending) outcome(err error) (history.Outcome, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.placed < len(s.results) {
+		return history.Failed, fmt.Errorf("before anything was sent: %w", err)
+	}
+	count := map[history.Outcome]int{}
+	var worst error
+	for _, r := range s.results {
+		o := produceOutcome(r)
+		count[o]++
+		if worst == nil || o == history.Unknown {
+			worst = r
+		}
+	}
+	if errors.Is(worst, errPending) {
+		worst = err
+	}
+	switch len(s.results) {
+	case count[history.OK]:
+		return history.OK, nil
+	case count[history.Failed]:
+		return history.Failed, describe(worst)
+	}
+	if count[history.OK] > 0 {
+		return history.Unknown, fmt.Errorf("%d of %d records were acknowledged: %w", count[history.OK], len(s.results), worst)
+	}
+	return history.Unknown, describe(worst)
+}
+
+// describe shortens kafka-go's text for an error code to its name, as the other operations have it.
+func describe(err error) error {
+	if code, ok := errors.AsType[kafka.Error](err); ok {
+		return &brokerError{int16(code)}
+	}
+	if err != nil {
+		if text, cut := strings.CutPrefix(err.Error(), "kafka.(*Client).Produce: "); cut {
+			return errors.New(text)
+		}
+	}
+	return err
+}
