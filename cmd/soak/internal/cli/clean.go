@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"soak/chaos/docker"
+	"soak/chaos/process"
+	"soak/cmd/soak/internal/show"
+)
+
+// cleanWithin bounds the cleaning before a run.
+const cleanWithin = 20 * time.Second
+
+func cleanCommand(e *env, args []string) (int, error) {
+	fs := e.newFlags("clean", "clean", "Remove what runs that were killed left behind: processes, containers, networks, folders for data.\n"+
+		"What belongs to a run that is still alive, or to anybody else, is not touched.")
+	if err := parse(fs, args, 0, 0); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	say := func(format string, a ...any) { e.note(format, a...) }
+	removed, err := process.Clean(ctx, say)
+	if engine := dockerAvailable(ctx); engine == nil {
+		more, derr := docker.Clean(ctx, say)
+		removed, err = append(removed, more...), errors.Join(err, derr)
+	} else {
+		e.note("no containers were looked for: %v", engine)
+	}
+	for _, r := range removed {
+		if perr := e.print("removed %s\n", r); perr != nil {
+			return 0, perr
+		}
+	}
+	if err != nil {
+		return 0, harness("removing what is left behind", err, "try again when what holds it is gone")
+	}
+	if len(removed) == 0 {
+		return exitHolds, e.print("nothing was left behind\n")
+	}
+	return exitHolds, nil
+}
+
+// cleanLeftovers does the same before a run, for the driver that the run uses. It never keeps a run from beginning.
+func (t *task) cleanLeftovers() {
+	ctx, cancel := context.WithTimeout(t.stop.ctx, cleanWithin)
+	defer cancel()
+	removed, err := process.Clean(ctx, t.say)
+	if t.driver == "docker" {
+		more, derr := docker.Clean(ctx, t.say)
+		removed, err = append(removed, more...), errors.Join(err, derr)
+	}
+	if len(removed) > 0 {
+		t.say("removed %s of runs that were killed", show.Plural(int64(len(removed)), "leftover"))
+	}
+	if err != nil {
+		t.env.note("removing leftovers of earlier runs: %v", err)
+	}
+}

@@ -1,0 +1,168 @@
+// Package cli is soak's command line: the commands, their flags, their errors and their exit codes. What a command
+// does beyond reading its flags is done by the packages that it calls.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"soak/cmd/soak/internal/show"
+)
+
+// Exit codes.
+const (
+	exitHolds        = 0
+	exitViolated     = 1
+	exitUsage        = 2 // usage or configuration
+	exitInconclusive = 3
+	exitHarness      = 4 // the harness failed
+	exitInterrupt    = 130
+	exitTerminate    = 143
+)
+
+// env is what a command has of the outside.
+type env struct {
+	args   []string // the whole command line, program first
+	stdout io.Writer
+	stderr io.Writer
+	getenv func(string) string
+}
+
+// command is one word of the command line.
+type command struct {
+	name   string
+	args   string // as the help shows them
+	short  string // one line
+	run    func(e *env, args []string) (exit int, err error)
+	hidden bool
+}
+
+// commands lists what this version can do, in the order of the help.
+func commands() []command {
+	return []command{
+		{name: "run", args: "[SCENARIO|FILE]", short: "start a cluster, break it under load, and judge it", run: runCommand},
+		{name: "check", args: "RUN...", short: "judge stored runs again and compare with their verdicts", run: checkCommand},
+		{name: "list", short: "list the stored runs, newest first", run: listCommand},
+		{name: "scenarios", args: "[NAME]", short: "list the scenarios, or print one", run: scenariosCommand},
+		{name: "faults", short: "list the faults and which driver can do them here", run: faultsCommand},
+		{name: "checkers", short: "list the checkers", run: checkersCommand},
+		{name: "bugs", args: "[NAME]", short: "list the bugs that can be planted with run --bug", run: bugsCommand},
+		{name: "doctor", short: "show what this machine can do", run: doctorCommand},
+		{name: "clean", short: "remove what runs that were killed left behind", run: cleanCommand},
+		{name: "version", short: "print the version", run: versionCommand},
+		{name: "broker", args: "[FLAGS]", short: "run one node of the reference broker (soak broker --help)", run: brokerCommand},
+		{name: "help", args: "[COMMAND]", short: "print this, or a command's flags", run: helpCommand},
+		{name: "sidecar", run: sidecarCommand, hidden: true},
+	}
+}
+
+// laterCommands come with later versions. Naming them here makes the answer to them a clear one.
+var laterCommands = []string{"report", "compare", "gate", "prune", "export", "import", "serve", "replay", "shrink",
+	"campaign", "selftest", "cluster", "completion"}
+
+// Main runs the command line args (the program's name first) and returns the exit code.
+func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
+	e := &env{args: args, stdout: stdout, stderr: stderr, getenv: getenv}
+	code, err := e.dispatch()
+	if err == nil {
+		return code
+	}
+	if errors.Is(err, pflag.ErrHelp) {
+		return exitHolds // the flag set has printed it
+	}
+	return e.fail(err)
+}
+
+func (e *env) dispatch() (int, error) {
+	if runtime.GOOS == "windows" {
+		return 0, usage("soak does not run on Windows", "run it inside WSL2, where it is a Linux program")
+	}
+	rest := e.args[min(1, len(e.args)):]
+	if len(rest) == 0 {
+		printHelp(e.stderr)
+		return exitUsage, nil
+	}
+	word, rest := commandWord(rest)
+	switch word {
+	case "-h", "--help":
+		word = "help"
+	case "--version":
+		word = "version"
+	}
+	var known []string
+	for _, c := range commands() {
+		if c.name == word {
+			return c.run(e, rest)
+		}
+		if !c.hidden {
+			known = append(known, c.name)
+		}
+	}
+	for _, l := range laterCommands {
+		if l == word {
+			return 0, later("the command " + word)
+		}
+	}
+	if strings.HasPrefix(word, "-") {
+		return 0, usage(fmt.Sprintf("the flag %s stands where a command is expected", word), "soak help lists the commands")
+	}
+	return 0, usage(fmt.Sprintf("unknown command %q", word), didYouMean(word, append(known, laterCommands...), "soak help lists the commands"))
+}
+
+// commandWord finds the command's word: flags may stand before it.
+func commandWord(args []string) (word string, rest []string) {
+	if strings.HasPrefix(args[0], "-") {
+		for i, a := range args {
+			for _, c := range commands() {
+				if a == c.name {
+					rest = append(append(rest, args[:i]...), args[i+1:]...)
+					return a, rest
+				}
+			}
+		}
+	}
+	return args[0], args[1:]
+}
+
+func helpCommand(e *env, args []string) (int, error) {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "help" {
+		sub := &env{args: []string{e.args[0], args[0], "--help"}, stdout: e.stdout, stderr: e.stderr, getenv: e.getenv}
+		return sub.dispatch()
+	}
+	printHelp(e.stdout)
+	return exitHolds, nil
+}
+
+func printHelp(w io.Writer) {
+	rows := make([][]string, 0, 16)
+	for _, c := range commands() {
+		if !c.hidden {
+			rows = append(rows, []string{"  " + strings.TrimSpace(c.name+" "+c.args), c.short})
+		}
+	}
+	fmt.Fprintf(w, "soak breaks Kafka-protocol clusters under load and judges what they did.\n\n"+
+		"usage: soak COMMAND [ARGUMENTS] [FLAGS]\n\n%s\n\n"+
+		"soak COMMAND --help shows a command's flags. A RUN is a folder, the beginning of a run's id, or latest.\n"+
+		"exit codes: 0 holds, 1 violated, 2 usage or configuration, 3 inconclusive, 4 the harness failed,\n"+
+		"130 and 143 ended by SIGINT and SIGTERM with nothing violated so far.\n",
+		strings.Join(show.Table(show.Style{ASCII: true}, rows), "\n"))
+}
+
+// program is how a person calls this program: what hints and reproduce lines begin with.
+func (e *env) program() []string {
+	if len(e.args) == 0 {
+		return []string{"soak"}
+	}
+	name := e.args[0]
+	// `go run` builds into a folder of its own that is gone afterwards.
+	if strings.Contains(filepath.ToSlash(name), "/go-build") {
+		return []string{"go", "run", "./cmd/soak"}
+	}
+	return []string{name}
+}

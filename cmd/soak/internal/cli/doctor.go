@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"soak/chaos"
+	"soak/chaos/docker"
+	"soak/chaos/process"
+	"soak/cmd/soak/internal/show"
+	"soak/cmd/soak/internal/watch"
+)
+
+// enoughFiles is the limit of open files below which a run may fail: three process nodes' logs and connections and the
+// runner's link proxies stay under a thousand.
+const enoughFiles = 1024
+
+// finding is one line of what the doctor finds.
+type finding struct {
+	What  string `json:"what"`
+	State string `json:"state"` // "ok", "missing", "info"
+	Value string `json:"value"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+func doctorCommand(e *env, args []string) (int, error) {
+	fs := e.newFlags("doctor", "doctor [--json]", "Show what this machine can do: drivers, their faults, limits.")
+	asJSON := fs.Bool("json", false, "one JSON object a line")
+	if err := parse(fs, args, 0, 0); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	found := diagnose(ctx)
+	if *asJSON {
+		j := watch.NewJSON(e.stdout)
+		for _, f := range found {
+			if err := j.Write(f); err != nil {
+				return 0, err
+			}
+		}
+		return exitHolds, nil
+	}
+	var rows [][]string
+	for _, f := range found {
+		rows = append(rows, []string{f.State, f.What, f.Value})
+		if f.Hint != "" {
+			rows = append(rows, []string{"", "", "  " + f.Hint})
+		}
+	}
+	return exitHolds, e.table(rows)
+}
+
+func diagnose(ctx context.Context) []finding {
+	m := machine()
+	found := []finding{
+		{What: "machine", State: "info", Value: fmt.Sprintf("%s/%s, kernel %s, %d processors, %.1f GiB of memory", m.OS, m.Arch, m.Kernel, m.CPUs, float64(m.Memory)/(1<<30))},
+		openFilesFinding(openFiles()),
+	}
+	found = append(found, driverFinding("process"))
+	found = append(found, engineFindings(ctx)...)
+	for _, k := range []struct{ module, what, use string }{
+		{"nf_tables", "nftables", "partitions of containers, where the engine uses this kernel"},
+		{"sch_netem", "netem", "delay and jitter by the kernel; no fault of this version needs it"},
+	} {
+		found = append(found, finding{What: k.what, State: "info", Value: kernelModule(k.module) + "; for " + k.use})
+	}
+	return found
+}
+
+func openFilesFinding(n uint64) finding {
+	f := finding{What: "open files", State: "ok", Value: fmt.Sprintf("at most %s for a process", show.Count(int64(min(n, 1<<62))))}
+	if n < enoughFiles {
+		f.State, f.Hint = "missing", fmt.Sprintf("raise it to %d: ulimit -n %d", enoughFiles, enoughFiles)
+	}
+	return f
+}
+
+// driverFinding says what faults a driver can bring about here.
+func driverFinding(driver string) finding {
+	f := finding{What: "driver " + driver, State: "ok"}
+	can, err := capabilities(driver)
+	if err != nil {
+		f.State, f.Value = "missing", err.Error()
+		return f
+	}
+	var able, unable []string
+	for _, k := range faultKinds {
+		if why, known := can[k.kind]; known && why == "" {
+			able = append(able, k.kind)
+		} else if known {
+			unable = append(unable, k.kind+" ("+why+")")
+		}
+	}
+	f.Value = "faults: " + strings.Join(able, ", ")
+	if len(unable) > 0 {
+		f.Value += "; not here: " + strings.Join(unable, ", ")
+	}
+	return f
+}
+
+func engineFindings(ctx context.Context) []finding {
+	if err := dockerAvailable(ctx); err != nil {
+		return []finding{{What: "driver docker", State: "missing", Value: err.Error(), Hint: "soak run uses --driver process then, unless CI is set"}}
+	}
+	found := []finding{driverFinding("docker")}
+	c, err := client.New(client.FromEnv)
+	if err != nil {
+		return found
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, engineWait)
+	defer cancel()
+	if v, err := c.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
+		found = append(found, finding{What: "docker engine", State: "info", Value: fmt.Sprintf("%s, API %s, %s/%s", v.Version, v.APIVersion, v.Os, v.Arch)})
+	}
+	return found
+}
+
+// faultKinds are the faults of this version, in the order of lists.
+var faultKinds = []struct{ kind, what string }{
+	{chaos.Kill, "SIGKILL; the node is started again on the same data"},
+	{chaos.RestartAll, "SIGKILL of all nodes at once; all are started again"},
+	{chaos.Pause, "the node stands still (SIGSTOP, freezer) and goes on where it was"},
+	{chaos.Partition, "the node is cut off from the others; with clients: true from clients too"},
+}
+
+func faultsCommand(e *env, args []string) (int, error) {
+	fs := e.newFlags("faults", "faults [--json]", "List the faults that a scenario can ask for, and which driver can do them on this machine.")
+	asJSON := fs.Bool("json", false, "one JSON object a line")
+	if err := parse(fs, args, 0, 0); err != nil {
+		return 0, err
+	}
+	byDriver := map[string]chaos.Capabilities{}
+	for _, d := range []string{"process", "docker"} {
+		can, err := capabilities(d)
+		if d == "docker" && err == nil {
+			err = dockerAvailable(context.Background())
+		}
+		if err != nil {
+			can = nil
+		}
+		byDriver[d] = can
+	}
+	word := func(d, kind string) string {
+		why, known := byDriver[d][kind]
+		switch {
+		case byDriver[d] == nil:
+			return "no driver here"
+		case !known:
+			return "no"
+		case why != "":
+			return "no: " + why
+		}
+		return "yes"
+	}
+	if *asJSON {
+		j := watch.NewJSON(e.stdout)
+		for _, k := range faultKinds {
+			if err := j.Write(map[string]string{"kind": k.kind, "what": k.what, "process": word("process", k.kind), "docker": word("docker", k.kind)}); err != nil {
+				return 0, err
+			}
+		}
+		return exitHolds, nil
+	}
+	rows := [][]string{{"FAULT", "PROCESS", "DOCKER", "WHAT"}}
+	for _, k := range faultKinds {
+		rows = append(rows, []string{k.kind, word("process", k.kind), word("docker", k.kind), k.what})
+	}
+	return exitHolds, e.table(rows)
+}
+
+// capabilities asks a driver what it can do, with a cluster that is never started.
+func capabilities(driver string) (chaos.Capabilities, error) {
+	cfg := chaos.Config{RunID: "doctor", Nodes: 3, Dir: os.TempDir(), Work: os.TempDir(), ElectionInterval: 2 * time.Second,
+		SessionTimeout: time.Second, Sink: deafSink{}, Logf: func(string, ...any) {}}
+	var c chaos.Cluster
+	var err error
+	if driver == "docker" {
+		c, err = docker.New(cfg)
+	} else {
+		c, err = process.New(cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the %s driver what it can do: %w", driver, err)
+	}
+	return c.Capabilities(), nil
+}

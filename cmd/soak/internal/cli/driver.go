@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"soak/chaos"
+	"soak/chaos/docker"
+	"soak/chaos/process"
+	"soak/chaos/scenario"
+)
+
+// engineWait is how long an engine has to answer.
+const engineWait = 2 * time.Second
+
+// dockerAvailable asks the engine.
+func dockerAvailable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, engineWait)
+	defer cancel()
+	return docker.Available(ctx)
+}
+
+// chooseDriver settles on a driver and says why. available answers nil if an engine can be used.
+func chooseDriver(ctx context.Context, asked, image string, getenv func(string) string, available func(context.Context) error) (driver, why string, err error) {
+	if asked == "process" {
+		return asked, "as asked", nil
+	}
+	err = available(ctx)
+	switch {
+	case asked == "docker" && err == nil:
+		return asked, "as asked", nil
+	case err == nil:
+		return "docker", "an engine answers", nil
+	case asked == "docker":
+		return "", "", &failure{code: exitUsage, msg: "--driver docker", err: err, hint: "start the engine, or use --driver process, which needs none"}
+	case image != "":
+		return "", "", &failure{code: exitUsage, msg: "--image needs a Docker engine", err: err, hint: "start the engine, or leave out --image"}
+	case ciSet(getenv):
+		// A build that lost its engine must not go on testing less than it did before.
+		return "", "", &failure{code: exitUsage, msg: "no Docker engine can be used, and CI is set", err: err, hint: "start the engine, or say --driver process"}
+	}
+	return "process", "no Docker engine can be used: " + err.Error(), nil
+}
+
+func ciSet(getenv func(string) string) bool {
+	switch strings.ToLower(getenv("CI")) {
+	case "", "0", "false", "no":
+		return false
+	}
+	return true
+}
+
+// newCluster makes the cluster of a driver, which must be able to do all that the scenario asks for.
+func newCluster(driver string, cfg chaos.Config, plan *scenario.Scenario) (chaos.Cluster, error) {
+	var c chaos.Cluster
+	var err error
+	if driver == "docker" {
+		c, err = docker.New(cfg)
+	} else {
+		c, err = process.New(cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := capable(c, plan.FaultKinds()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// capable refuses a cluster that cannot do what is asked: a fault is never silently left out.
+func capable(c chaos.Cluster, kinds []string) error {
+	can := c.Capabilities()
+	var able []string
+	for k, why := range can {
+		if why == "" {
+			able = append(able, k)
+		}
+	}
+	slices.Sort(able)
+	for _, k := range kinds {
+		why, known := can[k]
+		if known && why == "" {
+			continue
+		}
+		if why == "" {
+			why = "it does not know this fault"
+		}
+		return usage(fmt.Sprintf("the driver %s cannot do the fault %s here: %s", c.Driver(), k, why),
+			"it can do "+strings.Join(able, ", ")+"; soak faults shows what each driver can do")
+	}
+	return nil
+}

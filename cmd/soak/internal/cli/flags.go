@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"soak/cmd/soak/internal/show"
+)
+
+// defaultOut is where run folders go.
+const defaultOut = "results"
+
+// newFlags returns the flag set of a command; its help is printed to standard output.
+func (e *env) newFlags(name, synopsis, what string) *pflag.FlagSet {
+	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	fs.SetOutput(e.stderr)
+	fs.SortFlags = false
+	fs.Usage = func() {
+		fmt.Fprintf(e.stdout, "%s\n\nusage: soak %s\n", what, synopsis)
+		if u := fs.FlagUsages(); u != "" {
+			fmt.Fprintf(e.stdout, "\n%s", u)
+		}
+	}
+	return fs
+}
+
+// parse reads the flags, before and after the arguments, and checks how many arguments there are. most < 0: any number.
+func parse(fs *pflag.FlagSet, args []string, least, most int) error {
+	if err := fs.Parse(args); err != nil {
+		return flagFailure(fs, err)
+	}
+	n := fs.NArg()
+	switch {
+	case n < least:
+		return usage("soak "+fs.Name()+" needs an argument", "soak help "+fs.Name()+" shows how it is called")
+	case most >= 0 && n > most:
+		return usage(fmt.Sprintf("soak %s does not take %q", fs.Name(), fs.Arg(most)), "soak help "+fs.Name()+" shows how it is called")
+	}
+	return nil
+}
+
+// output says how a command prints.
+type output struct {
+	json  bool
+	quiet bool
+}
+
+func (o *output) add(fs *pflag.FlagSet, jsonHelp string) {
+	fs.BoolVar(&o.json, "json", false, jsonHelp)
+}
+
+func (e *env) style() show.Style { return show.StyleOf(e.stdout, e.getenv) }
+
+func (e *env) print(format string, args ...any) error {
+	if _, err := fmt.Fprintf(e.stdout, format, args...); err != nil {
+		return harness("printing", err, "")
+	}
+	return nil
+}
+
+func (e *env) table(rows [][]string) error {
+	for _, l := range show.Table(e.style(), rows) {
+		if err := e.print("%s\n", l); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"soak/chaos"
+	"soak/chaos/owner"
+	"soak/chaos/runloop"
+	"soak/chaos/runner"
+	"soak/chaos/scenario"
+	"soak/checkers"
+	"soak/cmd/soak/internal/show"
+	"soak/cmd/soak/internal/watch"
+	"soak/history"
+	"soak/internal/version"
+	"soak/results"
+	"soak/workloads"
+)
+
+// task is what one `soak run` does, once or several times.
+type task struct {
+	env    *env
+	flags  *runFlags
+	plan   *scenario.Scenario
+	driver string
+	why    string
+	stop   *stopper
+}
+
+// once does the run and judges it. An error means that there is nothing to judge: the run never began, or its folder
+// could not be written.
+func (t *task) once(nth int) (*outcome, error) {
+	run := t.describe(nth)
+	t.say("%s", firstLine(t.plan, t.driver, t.why, run.Seed, t.flags.bugs))
+	lock, err := owner.Acquire(run.ID)
+	if err != nil {
+		return nil, harness("marking this run as the owner of what it starts", err, "the state directory must be writable: $XDG_STATE_HOME/soak, or ~/.local/state/soak")
+	}
+	defer lock.Release()
+	t.cleanLeftovers()
+
+	f, err := results.Create(t.flags.out, t.plan.Name, run)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.record(f, run); err != nil {
+		return nil, err
+	}
+	return t.judge(f, run)
+}
+
+// describe fills in what is known of a run before it begins.
+func (t *task) describe(nth int) *history.Run {
+	seed := t.flags.seed
+	if !t.flags.seedSet {
+		seed = newSeed()
+	}
+	info := version.Get()
+	id := results.NewID()
+	raw, _ := hex.DecodeString(id) // NewID gives 16 hexadecimal digits
+	run := &history.Run{
+		Format: history.FormatVersion, ID: id, Version: info.Version, Commit: info.Commit, Command: t.env.args,
+		Scenario: t.plan.Name, ScenarioYAML: string(t.plan.YAML()), Driver: t.driver, DriverWhy: t.why, Seed: seed,
+		Nodes: t.plan.Nodes, ElectionInterval: int64(t.plan.ElectionInterval), SessionTimeout: int64(t.plan.SessionTimeout),
+		Bugs: t.flags.bugs, Machine: machine(), Minimums: t.plan.Minimums, Contract: contract(t.plan),
+		RunHash: binary.BigEndian.Uint64(raw),
+	}
+	if t.flags.repeat > 1 {
+		run.Notes = append(run.Notes, fmt.Sprintf("run %d of %d of one command", nth, t.flags.repeat))
+	}
+	return run
+}
+
+// contract is what the reference broker and these clients promise in this version.
+func contract(plan *scenario.Scenario) history.Contract {
+	c := history.Contract{Acks: -1, Flush: "sync"}
+	for i, topic := range plan.Topics {
+		if n := int(topic.MinInsyncReplicas); i == 0 || n < c.MinISR {
+			c.MinISR = n
+		}
+	}
+	return c
+}
+
+// record runs the cluster and writes what it sees. A run that never began leaves no folder behind.
+func (t *task) record(f *results.Folder, run *history.Run) error {
+	dir, err := filepath.Abs(f.Path())
+	if err != nil {
+		return harness("finding the run folder", err, "")
+	}
+	rec, err := history.NewRecorder(dir)
+	if err != nil {
+		return errors.Join(harness("opening the run's records", err, ""), f.Discard())
+	}
+	loop, err := runloop.New(runloop.Config{Scenario: t.plan, Seed: run.Seed, RunHash: run.RunHash, Start: time.Now().UnixNano()})
+	if err != nil {
+		return errors.Join(usage(err.Error(), "change the scenario"), rec.Close(), f.Discard())
+	}
+	end := newEnding()
+	w := t.watch(run, end)
+	t.stop.counting(w.Found)
+	cfg := chaos.Config{
+		RunID: run.ID, Nodes: t.plan.Nodes, Dir: dir, Work: filepath.Join(os.TempDir(), "soak-"+run.ID[:8]), Image: t.flags.image,
+		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
+	}
+	err = runner.Run(t.stop.ctx, runner.Options{
+		Loop: loop,
+		NewCluster: func(sink chaos.Sink) (chaos.Cluster, error) {
+			cfg.Sink = sink
+			return newCluster(t.driver, cfg, t.plan)
+		},
+		NewClients: func(addr func(int32) string) (runner.Clients, error) { return t.clients(run, addr) },
+		Recorder:   rec, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,
+	})
+	w.Close()
+	var refused *failure
+	if errors.As(err, &refused) && refused.code == exitUsage {
+		return errors.Join(refused, rec.Close(), f.Discard())
+	}
+	run.Interrupted = t.stop.reason()
+	if err := errors.Join(err, rec.Close(), f.WriteSchedule(loop.Executed().YAML())); err != nil {
+		run.HarnessError = err.Error()
+		t.env.fail(harness("the run did not go as planned", err, harnessHint(f)))
+	}
+	return nil
+}
+
+func harnessHint(f *results.Folder) string {
+	return "the nodes' own words are in " + f.Logs() + "; soak doctor shows what this machine can do"
+}
+
+func (t *task) clients(run *history.Run, addr func(int32) string) (runner.Clients, error) {
+	addrs := make(map[int32]string, run.Nodes)
+	for n := int32(1); n <= int32(run.Nodes); n++ {
+		addrs[n] = addr(n)
+	}
+	return workloads.New(workloads.Config{Addrs: addrs, Seed: run.Seed, RunHash: run.RunHash, ValueBytes: t.plan.Workloads.Produce.ValueBytes})
+}
+
+// watch follows the run: progress, live checkers, and their end of it with --fail-fast.
+func (t *task) watch(run *history.Run, end *endRequest) *watch.Watch {
+	c := watch.Config{
+		Checkers: checkers.NewLive(run), Stderr: t.env.stderr, Style: show.StyleOf(t.env.stderr, t.env.getenv), Quiet: t.flags.quiet, End: end.ask,
+	}
+	if t.flags.failFast {
+		c.Fatal = fatal(t.flags.bugs)
+	}
+	if t.flags.json {
+		c.JSON = watch.NewJSON(t.env.stdout)
+		_ = c.JSON.Write(map[string]any{"type": "start", "id": run.ID, "scenario": run.Scenario, "driver": run.Driver, "why": run.DriverWhy,
+			"seed": run.Seed, "bugs": run.Bugs, "expected_seconds": t.plan.Expected().Seconds()}) // a reader that has gone is told of at the verdict
+	}
+	return watch.New(c)
+}
+
+// judge writes down what the run was, has it judged, and prints that.
+func (t *task) judge(f *results.Folder, run *history.Run) (*outcome, error) {
+	var trouble error      // with the folder; the verdict is printed all the same
+	judge := results.Judge // from what was written, as a later check does
+	if err := history.WriteRun(f.Path(), run); err != nil {
+		trouble = err
+		judge = func(f *results.Folder) (*results.Judged, error) { return results.JudgeRun(f, run) }
+	}
+	j, err := judge(f)
+	if j == nil {
+		return nil, errors.Join(trouble, err)
+	}
+	trouble = errors.Join(trouble, err)
+	code := exitOf(run, j.Report)
+	if t.stop.asked() && code != exitViolated {
+		code = t.stop.code()
+	}
+	if trouble != nil {
+		code = stronger(code, t.env.fail(harness("writing the verdict", trouble, "free some space, then soak check "+f.Path())))
+	}
+	if j.Beside != nil {
+		t.env.note("%v", j.Beside)
+	}
+	if err := t.env.ending(f, run, j.Report, t.flags.output, code); err != nil {
+		return nil, err
+	}
+	return &outcome{exit: code, verdict: j.Report.Outcome, sentence: j.Report.Sentence}, nil
+}
+
+// endRequest asks the runner once to end the run.
+type endRequest struct {
+	c    chan string
+	once sync.Once
+}
+
+func newEnding() *endRequest { return &endRequest{c: make(chan string, 1)} }
+
+func (r *endRequest) ask(reason string) { r.once.Do(func() { r.c <- reason }) }
