@@ -41,7 +41,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxQueuedDiskBytes == 0 {
 		c.MaxQueuedDiskBytes = 64 << 20
 	}
+	_, _, addrOK := splitHostPort(c.Advertise)
 	switch {
+	case !addrOK:
+		return c, fmt.Errorf("advertised address %q: must be HOST:PORT", c.Advertise)
 	case c.ID <= 0:
 		return c, fmt.Errorf("node id %d: must be 1 or more", c.ID)
 	case !slices.Contains(c.Peers, c.ID):

@@ -12,11 +12,11 @@ import (
 type reads struct {
 	next  uint64  // context of the next ReadIndex; never used twice, so that a late answer confirms nothing younger
 	fresh []*read // not asked for yet
-	asked []*batch
+	asked []*readBatch
 }
 
-// batch is one ReadIndex and the reads that share it.
-type batch struct {
+// readBatch is one ReadIndex and the reads that share it.
+type readBatch struct {
 	ctx   uint64
 	reads []*read
 	retry *timer
@@ -53,7 +53,7 @@ func (n *Node) flushReads() {
 
 func (n *Node) askRead(rs []*read) {
 	n.reads.next++
-	b := &batch{ctx: n.reads.next, reads: rs}
+	b := &readBatch{ctx: n.reads.next, reads: rs}
 	n.reads.asked = append(n.reads.asked, b)
 	ctx := make([]byte, 20)
 	binary.BigEndian.PutUint64(ctx, b.ctx)
@@ -69,7 +69,7 @@ func (n *Node) askRead(rs []*read) {
 }
 
 // retryRead gives up what has waited too long and asks again, with a new context, for the rest.
-func (n *Node) retryRead(b *batch) {
+func (n *Node) retryRead(b *readBatch) {
 	n.forgetBatch(b)
 	var left []*read
 	for _, r := range b.reads {
@@ -84,7 +84,7 @@ func (n *Node) retryRead(b *batch) {
 	}
 }
 
-func (n *Node) forgetBatch(b *batch) {
+func (n *Node) forgetBatch(b *readBatch) {
 	for i, x := range n.reads.asked {
 		if x == b {
 			n.reads.asked = append(n.reads.asked[:i], n.reads.asked[i+1:]...)

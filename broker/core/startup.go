@@ -2,8 +2,8 @@ package core
 
 import (
 	"encoding/binary"
-	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -85,14 +85,9 @@ func (n *Node) register() {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID = n.cfg.ID
 	binary.BigEndian.PutUint64(req.IncarnationID[:8], n.cfg.Boot)
-	host, port, err := net.SplitHostPort(n.cfg.Advertise)
-	p, err2 := strconv.ParseUint(port, 10, 16)
-	if err != nil || err2 != nil {
-		n.startup.registering = false
-		return // withDefaults has refused such an address
-	}
+	host, port, _ := splitHostPort(n.cfg.Advertise) // withDefaults has refused what it cannot split
 	l := kmsg.NewBrokerRegistrationRequestListener()
-	l.Name, l.Host, l.Port = "PLAINTEXT", host, uint16(p)
+	l.Name, l.Host, l.Port = "PLAINTEXT", host, port
 	req.Listeners = append(req.Listeners, l)
 	n.controllerRequest(req, ctlInfo{cause: "register"}, func(ctlResult) {
 		n.after(registerRetry, func() {
@@ -126,4 +121,14 @@ func (n *Node) onRegister(req *kmsg.BrokerRegistrationRequest, info ctlInfo, don
 		resp.BrokerEpoch = int64(b.Boot)
 		return ctlResult{resp: resp, index: a.index}
 	})
+}
+
+// splitHostPort reads HOST:PORT; an IPv6 host stands in brackets.
+func splitHostPort(addr string) (host string, port uint16, ok bool) {
+	i := strings.LastIndexByte(addr, ':')
+	if i <= 0 {
+		return "", 0, false
+	}
+	p, err := strconv.ParseUint(addr[i+1:], 10, 16)
+	return strings.Trim(addr[:i], "[]"), uint16(p), err == nil && p > 0
 }
