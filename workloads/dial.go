@@ -3,6 +3,7 @@ package workloads
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -94,5 +95,12 @@ func (c *trackedConn) mark(err error) error {
 	if err == nil || c.requested.Load() {
 		return err
 	}
+	if err == io.EOF {
+		err = errPeerClosed
+	}
 	return &notSent{err}
 }
+
+// errPeerClosed stands for io.EOF under a notSent mark: kafka-go turns whatever is an io.EOF into an error of its own,
+// and the mark would be lost.
+var errPeerClosed = errors.New("the connection was closed before a request was sent")

@@ -168,8 +168,9 @@ func (p *producers) do(ctx context.Context, op *history.Operation) {
 		values = p.cfg.appendRecord(values, op, i)
 		msgs[i] = kafka.Message{Topic: q.Topic, Value: values[start:len(values):len(values)], WriterData: slot{s, i}}
 	}
-	// A request waits for the one before it in its partition, which may take all of its time-out, and for metadata.
-	ctx, cancel := context.WithTimeout(ctx, 2*p.cfg.Timeout+p.cfg.DialTimeout)
+	// A request may wait for metadata, and for the one before it in its partition. Whatever it still waits for then, the
+	// operation ends: acknowledgements that come after the run loop has begun to read the logs back would look like lost records.
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout+p.cfg.DialTimeout)
 	defer cancel()
 	err := w.WriteMessages(ctx, msgs...)
 	outcome, err := s.outcome(err)

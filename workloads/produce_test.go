@@ -1,0 +1,342 @@
+package workloads
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"soak/history"
+	"soak/workloads/gen"
+)
+
+const testRun = 0xfeed
+
+func produceOp(id string, producer uint32, partition int32, first uint64, count int32) *history.Operation {
+	return &history.Operation{ID: id, Client: fmt.Sprint("produce-", producer), Invoke: 1_700_000_000_000_000_000, Produce: &history.ProduceOp{
+		Topic: "orders", Partition: partition, Producer: producer, Incarnation: 1, FirstSeq: first, Count: count, Acked: 5, Acks: -1,
+	}}
+}
+
+// log is what a fake leader appended, by partition.
+type fakeLog struct {
+	mu      sync.Mutex
+	values  map[int32][]gen.Header
+	appends int
+}
+
+// leader answers as the leader of 4 partitions of "orders": appends, unless refuse answers a code for the n-th produce (from 1).
+func (l *fakeLog) leader(b **fakeBroker, refuse func(n int) int16) func(kmsg.Request) kmsg.Response {
+	return func(req kmsg.Request) kmsg.Response {
+		switch req := req.(type) {
+		case *kmsg.ApiVersionsRequest:
+			return apiVersions()
+		case *kmsg.MetadataRequest:
+			return (*b).metadata(4, "orders")
+		case *kmsg.ProduceRequest:
+			return l.append((*b).t, req, refuse)
+		}
+		return nil
+	}
+}
+
+func (l *fakeLog) append(t *testing.T, req *kmsg.ProduceRequest, refuse func(n int) int16) kmsg.Response {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.appends++
+	code := refuse(l.appends)
+	if code == -100 {
+		return nil
+	}
+	resp := kmsg.NewPtrProduceResponse()
+	for _, rt := range req.Topics {
+		at := kmsg.NewProduceResponseTopic()
+		at.Topic = rt.Topic
+		for _, rp := range rt.Partitions {
+			ap := kmsg.NewProduceResponseTopicPartition()
+			ap.Partition, ap.ErrorCode, ap.BaseOffset = rp.Partition, code, -1
+			if code == 0 {
+				// The log began before the run.
+				ap.BaseOffset = 1000 + int64(len(l.values[rp.Partition]))
+				err := readBatches(rp.Records, batchVisitor{
+					record: func(_ int64, v []byte) {
+						h, err := gen.ParseValue(v)
+						if err != nil {
+							t.Errorf("produced value: %v", err)
+						}
+						l.values[rp.Partition] = append(l.values[rp.Partition], h)
+					},
+					damaged: func(_, _ int64, err error) { t.Errorf("produced batch: %v", err) },
+					end:     func(int64) {},
+				})
+				if err != nil {
+					t.Errorf("produced records: %v", err)
+				}
+			}
+			at.Partitions = append(at.Partitions, ap)
+		}
+		resp.Topics = append(resp.Topics, at)
+	}
+	return resp
+}
+
+func newLeader(t *testing.T, refuse func(n int) int16) (*fakeBroker, *fakeLog) {
+	l := &fakeLog{values: map[int32][]gen.Header{}}
+	var b *fakeBroker
+	b = newFakeBroker(t, nil)
+	b.handle = l.leader(&b, refuse)
+	return b, l
+}
+
+func always(code int16) func(int) int16 { return func(int) int16 { return code } }
+
+func TestProduceOffsetsAreThoseOfTheRecords(t *testing.T) {
+	b, l := newLeader(t, always(0))
+	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}, RunHash: testRun, ValueBytes: 100})
+	// Several producers, and several operations of one producer to one partition, which kafka-go merges.
+	var ops []*history.Operation
+	var wg sync.WaitGroup
+	for i := range 24 {
+		op := produceOp(fmt.Sprint("p", i), uint32(1+i%2), int32(i%3), uint64(i/6*7), 7)
+		ops = append(ops, op)
+		wg.Go(func() { c.Do(t.Context(), op) })
+	}
+	wg.Wait()
+	for _, op := range ops {
+		p := op.Produce
+		if op.Outcome != history.OK || len(p.Offsets) != 7 {
+			t.Fatalf("%s: %q (%s) with %d offsets, want ok with 7", op.ID, op.Outcome, op.Error, len(p.Offsets))
+		}
+		for i, off := range p.Offsets {
+			want := gen.Header{
+				Run: testRun, Producer: p.Producer, Incarnation: 1, TopicPartition: gen.PartitionHash("orders", p.Partition),
+				Seq: p.FirstSeq + uint64(i), Time: op.Invoke, Acked: 5, Body: 100 - gen.HeaderSize,
+			}
+			if got := l.values[p.Partition][off-1000]; got != want {
+				t.Errorf("%s: at offset %d of partition %d stands %+v, want %+v", op.ID, off, p.Partition, got, want)
+			}
+		}
+	}
+	for _, r := range askedFor[*kmsg.ProduceRequest](b) {
+		if r.Acks != -1 {
+			t.Errorf("a produce asked for acks %d, want all", r.Acks)
+		}
+	}
+}
+
+func TestProduceOutcomeOfEachCode(t *testing.T) {
+	for code, want := range map[int16]history.Outcome{
+		3: history.Failed, 10: history.Failed, 17: history.Failed, 19: history.Failed,
+		5: history.Unknown, 6: history.Unknown, 7: history.Unknown, 20: history.Unknown, -1: history.Unknown, 56: history.Unknown, 45: history.Unknown,
+	} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			b, l := newLeader(t, always(code))
+			c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+			op := produceOp("p1", 1, 2, 0, 3)
+			c.Do(t.Context(), op)
+			if op.Outcome != want || op.Produce.Offsets != nil {
+				t.Errorf("%q (%s), offsets %v; want %q and none", op.Outcome, op.Error, op.Produce.Offsets, want)
+			}
+			if op.Error != codeName(code) {
+				t.Errorf("error %q, want %q", op.Error, codeName(code))
+			}
+			if l.appends != 1 {
+				t.Errorf("%d attempts, want one", l.appends)
+			}
+		})
+	}
+}
+
+func TestProduceDroppedWithTheRequestInHandIsUnknown(t *testing.T) {
+	b, l := newLeader(t, always(-100))
+	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+	op := produceOp("p1", 1, 0, 0, 2)
+	c.Do(t.Context(), op)
+	if op.Outcome != history.Unknown || l.appends != 1 {
+		t.Errorf("%q (%s) after %d attempts, want unknown after one", op.Outcome, op.Error, l.appends)
+	}
+}
+
+func TestProduceSurelyNotSentFails(t *testing.T) {
+	t.Run("no node can be reached", func(t *testing.T) {
+		c := newClients(t, Config{Addrs: map[int32]string{1: closedPort(t)}})
+		op := produceOp("p1", 1, 0, 0, 2)
+		c.Do(t.Context(), op)
+		if op.Outcome != history.Failed {
+			t.Errorf("%q (%s), want failed", op.Outcome, op.Error)
+		}
+	})
+	t.Run("topic not in the metadata", func(t *testing.T) {
+		b, l := newLeader(t, always(0))
+		c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+		op := produceOp("p1", 1, 0, 0, 2)
+		op.Produce.Topic = "payments"
+		c.Do(t.Context(), op)
+		if op.Outcome != history.Failed || l.appends != 0 {
+			t.Errorf("%q (%s) after %d produces, want failed after none", op.Outcome, op.Error, l.appends)
+		}
+	})
+	t.Run("partition not in the metadata", func(t *testing.T) {
+		b, l := newLeader(t, always(0))
+		c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+		op := produceOp("p1", 1, 9, 0, 2)
+		c.Do(t.Context(), op)
+		if op.Outcome != history.Failed || l.appends != 0 {
+			t.Errorf("%q (%s) after %d produces, want failed after none", op.Outcome, op.Error, l.appends)
+		}
+	})
+	t.Run("the leader takes connections and drops them", func(t *testing.T) {
+		// As a proxy does that stands before a node which is down.
+		dead := newFakeBroker(t, func(kmsg.Request) kmsg.Response { return nil })
+		var b *fakeBroker
+		b = newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
+			if _, ok := r.(*kmsg.MetadataRequest); ok {
+				return dead.metadata(4, "orders")
+			}
+			return apiVersions()
+		})
+		c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+		op := produceOp("p1", 1, 0, 0, 2)
+		c.Do(t.Context(), op)
+		if op.Outcome != history.Failed {
+			t.Errorf("%q (%s), want failed", op.Outcome, op.Error)
+		}
+	})
+	t.Run("the clients are closed", func(t *testing.T) {
+		b, _ := newLeader(t, always(0))
+		c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+		c.Close()
+		op := produceOp("p1", 1, 0, 0, 2)
+		c.Do(t.Context(), op)
+		if op.Outcome != history.Failed {
+			t.Errorf("%q (%s), want failed", op.Outcome, op.Error)
+		}
+	})
+}
+
+// More records than a batch takes go in two requests. That the first was acknowledged must not be lost in "failed".
+func TestProducePartlyAcknowledgedIsUnknown(t *testing.T) {
+	b, l := newLeader(t, func(n int) int16 {
+		if n == 2 {
+			return codeNotEnoughReplicas
+		}
+		return 0
+	})
+	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+	op := produceOp("p1", 1, 0, 0, batchRecords+10)
+	c.Do(t.Context(), op)
+	if l.appends != 2 {
+		t.Fatalf("%d requests, want 2", l.appends)
+	}
+	if op.Outcome != history.Unknown || !strings.Contains(op.Error, fmt.Sprintf("%d of %d records were acknowledged", batchRecords, batchRecords+10)) {
+		t.Errorf("%q (%s), want unknown, naming how many were acknowledged", op.Outcome, op.Error)
+	}
+}
+
+func TestCloseCutsAProduceShort(t *testing.T) {
+	var b *fakeBroker
+	arrived := make(chan struct{}, 1)
+	b = newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
+		switch r.(type) {
+		case *kmsg.ApiVersionsRequest:
+			return apiVersions()
+		case *kmsg.MetadataRequest:
+			return b.metadata(4, "orders")
+		}
+		arrived <- struct{}{}
+		<-b.hang
+		return nil
+	})
+	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
+	op := produceOp("p1", 1, 0, 0, 2)
+	done := make(chan struct{})
+	go func() { c.Do(t.Context(), op); close(done) }()
+	<-arrived
+	c.Close()
+	<-done
+	if op.Outcome != history.Unknown {
+		t.Errorf("%q (%s), want unknown: the node has the request", op.Outcome, op.Error)
+	}
+}
+
+func TestAutoCreateByProduce(t *testing.T) {
+	b := newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
+		resp := kmsg.NewPtrProduceResponse()
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic = r.(*kmsg.ProduceRequest).Topics[0].Topic
+		rp := kmsg.NewProduceResponseTopicPartition()
+		rp.ErrorCode = 6
+		rt.Partitions = append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp
+	})
+	c := newClients(t, Config{Addrs: map[int32]string{2: b.addr()}})
+	op := &history.Operation{ID: "a1", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-1", How: howProduce}}
+	c.Do(t.Context(), op)
+	if op.Outcome != history.OK || op.Error != codeName(6) {
+		t.Errorf("%q (%s), want ok with the answer's code", op.Outcome, op.Error)
+	}
+	reqs := askedFor[*kmsg.ProduceRequest](b)
+	if len(reqs) != 1 || reqs[0].Acks != -1 || reqs[0].Topics[0].Topic != "auto-1" || reqs[0].Version > 12 || opTags(reqs[0]) != "a1" {
+		t.Fatalf("asked %+v", reqs)
+	}
+	var got []string
+	err := readBatches(reqs[0].Topics[0].Partitions[0].Records, batchVisitor{
+		record:  func(_ int64, v []byte) { got = append(got, string(v)) },
+		damaged: func(_, _ int64, err error) { t.Error(err) },
+		end:     func(int64) {},
+	})
+	if err != nil || !slices.Equal(got, []string{"a1"}) {
+		t.Errorf("the request holds %q, %v; want one record", got, err)
+	}
+}
+
+func TestAutoCreateByWriterAsksTheNodeToCreate(t *testing.T) {
+	var b *fakeBroker
+	var mu sync.Mutex
+	created := false
+	b = newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
+		mu.Lock()
+		defer mu.Unlock()
+		switch r := r.(type) {
+		case *kmsg.ApiVersionsRequest:
+			return apiVersions()
+		case *kmsg.MetadataRequest:
+			if r.AllowAutoTopicCreation {
+				created = true
+			}
+			if created {
+				return b.metadata(1, "auto-2")
+			}
+			resp := b.metadata(0, "auto-2").(*kmsg.MetadataResponse)
+			resp.Topics[0].ErrorCode = codeUnknownTopic
+			return resp
+		case *kmsg.ProduceRequest:
+			return (&fakeLog{values: map[int32][]gen.Header{}}).append(t, &kmsg.ProduceRequest{Topics: []kmsg.ProduceRequestTopic{{
+				Topic: "auto-2", Partitions: []kmsg.ProduceRequestTopicPartition{{}},
+			}}}, always(0))
+		}
+		return nil
+	})
+	c := newClients(t, Config{Addrs: map[int32]string{1: closedPort(t), 2: b.addr()}})
+	op := &history.Operation{ID: "a2", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-2", How: howWriter}}
+	c.Do(t.Context(), op)
+	if op.Outcome != history.OK {
+		t.Errorf("%q (%s), want ok", op.Outcome, op.Error)
+	}
+	if !created {
+		t.Error("no Metadata asked for the topic's creation")
+	}
+}
+
+func TestAutoCreateByWriterAtADeadNodeFails(t *testing.T) {
+	c := newClients(t, Config{Addrs: map[int32]string{2: closedPort(t)}, Timeout: 300e6})
+	op := &history.Operation{ID: "a3", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-3", How: howWriter}}
+	c.Do(t.Context(), op)
+	if op.Outcome != history.Failed {
+		t.Errorf("%q (%s), want failed: nothing was ever sent", op.Outcome, op.Error)
+	}
+}
