@@ -1,0 +1,42 @@
+# Developer commands. `make help` lists them.
+
+SOAK := bin/soak
+LINT := go tool -modfile=tools/go.mod staticcheck
+
+.PHONY: help build test check lint vet accept bench fuzz clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/soak: one static binary, the one to use in scripts and CI
+	CGO_ENABLED=0 go build -trimpath -o $(SOAK) ./cmd/soak
+
+test: ## all tests, with the skipped ones and why
+	@GOFLAGS="$(GOFLAGS) -v" go test ./... > test.out 2>&1; code=$$?; \
+	 grep -E '^(ok|FAIL|---|panic:|\?)' test.out | grep -v '^--- PASS' ; \
+	 echo 'skipped:'; grep -A1 -E '^ *--- SKIP' test.out || echo '  none'; exit $$code
+
+check: lint vet test ## what CI runs: format, vet, lint, all tests
+
+lint: ## gofmt and staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'error: not formatted; run gofmt -w .'; exit 1; }
+	$(LINT) ./...
+
+vet: ## go vet, here and for linux/arm64 and darwin/arm64
+	go vet ./...
+	GOOS=linux GOARCH=arm64 go vet ./...
+	GOOS=darwin GOARCH=arm64 go vet ./...
+
+accept: build ## the acceptance runs: every bug and the clean broker, N times on both drivers (over an hour; N=10)
+	go run ./e2e/accept -soak $(SOAK) -n $(or $(N),10) -drivers $(or $(DRIVERS),docker,process) $(ACCEPT)
+
+bench: ## benchmarks of the hot paths
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## each decoder of outside bytes for 30 s
+	@for p in $$(grep -rl '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$p/*_test.go | awk '{print $$2}'); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s $$p || exit 1; done; done
+
+clean: ## build output; leftovers of runs are removed by `soak clean`
+	rm -rf bin test.out
