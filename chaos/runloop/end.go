@@ -1,0 +1,113 @@
+package runloop
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"soak/workloads/gen"
+)
+
+// checkEnd ends the faults phase. With a duration it ends after that. Without, it ends when the intervals have counted and the
+// last fault is healed, at the latest after 2N + 10 intervals or the schedule's length + 10 s, whichever is more.
+func (l *Loop) checkEnd() {
+	end, why := l.loadFrom+int64(l.s.Duration), "the duration was over"
+	if l.s.Duration == 0 {
+		if l.phase == PhaseFaults && l.counted >= l.s.Intervals && l.faults.finished() {
+			l.enter(PhaseHeal)
+			return
+		}
+		longest := max(time.Duration(2*l.s.Intervals+10)*l.s.ElectionInterval, l.s.ScheduleLength()+10*time.Second)
+		end, why = l.loadFrom+int64(longest), fmt.Sprintf("only %d of %d intervals had counted, or a fault was not over, after %s", l.counted, l.s.Intervals, longest)
+	}
+	if l.now < end {
+		l.wakeAt(end)
+		return
+	}
+	if l.s.Duration == 0 {
+		l.note("%s", why)
+	}
+	l.giveUpPending(why)
+	l.enter(PhaseHeal)
+}
+
+// advanceHeal asks for every fault under way to be healed, and waits for the answers.
+func (l *Loop) advanceHeal() {
+	limit := l.entered + healLimit
+	if l.ended != "" {
+		limit = l.entered + endNowLimit
+	}
+	for i := range l.faults.steps {
+		st := &l.faults.steps[i]
+		// One that is being injected is healed when the driver has answered: drivers do one thing at a time to a fault.
+		if st.state == active {
+			st.deadline = l.now
+		}
+		if l.now >= limit && st.state != over {
+			l.over(st, fmt.Sprintf("not healed within %s", time.Duration(limit-l.entered)))
+		}
+	}
+	l.advanceActive()
+	switch {
+	case l.faults.busy():
+		l.wakeAt(limit)
+	case l.ended != "":
+		l.finish()
+	default:
+		l.enter(PhaseRecover)
+	}
+}
+
+// advanceRecover waits, under load, until every node answers and every ISR is whole.
+func (l *Loop) advanceRecover() {
+	since := l.entered - 1 // a poll made in the instant of entering counts
+	ops, wake := l.polls.ask(l.now, since)
+	for _, op := range ops {
+		l.emit(Invoke{Op: op})
+	}
+	silent := l.polls.silent(since)
+	whole := l.view.whole()
+	limit := l.entered + recoverLimit
+	switch {
+	case len(silent) == 0 && whole:
+	case l.now >= limit:
+		what := "not every record partition has its whole ISR"
+		if len(silent) > 0 {
+			what = "no answer from " + strings.Join(silent, ", ")
+		}
+		l.note("the cluster had not recovered %s after the last fault was healed: %s", time.Duration(recoverLimit), what)
+	default:
+		l.wakeAt(wake)
+		l.wakeAt(limit)
+		return
+	}
+	l.load.stopped = true
+	l.enter(PhaseDrain)
+}
+
+// advanceDrain lets operations under way end, then reads every replica.
+func (l *Loop) advanceDrain() {
+	if l.drain == nil {
+		limit := l.entered + settleLimit
+		left := l.load.inFlight()
+		if left > 0 && l.now < limit {
+			l.wakeAt(limit)
+			return
+		}
+		if left > 0 {
+			l.note("%d operations had not ended %s after the load stopped", left, time.Duration(settleLimit))
+		}
+		l.drain = gen.NewDrain(gen.DrainConfig{Topics: recordTopics(l.c), Replicas: l.nodes(), Start: l.now})
+	}
+	ops, wake := l.drain.Next(l.now)
+	for _, op := range ops {
+		l.emit(Invoke{Op: op})
+	}
+	l.wakeAt(wake)
+	if l.drain.Finished() {
+		if l.drain.GaveUp() {
+			l.note("the drain stopped with %d replicas not read to their end", l.drain.Left())
+		}
+		l.finish()
+	}
+}

@@ -1,0 +1,397 @@
+package runloop
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"soak/chaos"
+	"soak/chaos/scenario"
+	"soak/history"
+)
+
+// Bounds in ns on what a due fault waits for, where election intervals do not give one.
+const (
+	wholeLimit  = 15 * second // for the cluster to be whole again; then the fault comes all the same
+	targetLimit = 10 * second // for its target to exist (or 5 intervals, if that is more); then it is given up
+	answerLimit = 30 * second // for the driver's answer to Inject or Heal: its own bound is 15 s
+	healRetry   = second
+	healTries   = 3
+)
+
+type stepState uint8
+
+const (
+	pending   stepState = iota
+	injecting           // Inject asked for
+	active              // its effect was seen
+	healing             // Heal asked for
+	over                // recorded
+)
+
+// step is one fault of the schedule on its way.
+type step struct {
+	plan     scenario.Fault
+	target   scenario.Target
+	state    stepState
+	armed    bool  // due, nothing in its way: waits for its event
+	fired    bool  // its event came
+	waiting  int64 // since when it waits for its event or target, 0 if it does not
+	deadline int64 // injecting, healing: for the answer; active: the window's end
+	retryAt  int64 // healing: when to ask again, 0 if asked
+	tries    int
+	fault    history.Fault
+}
+
+// schedule is the faults of a run, in the order of their times.
+type schedule struct {
+	steps    []step
+	lastOver int64 // when the last fault was over
+}
+
+func (l *Loop) planFaults() error {
+	plan := slices.Clone(l.s.Faults)
+	slices.SortStableFunc(plan, func(a, b scenario.Fault) int {
+		return cmp.Compare(a.At.In(l.s.ElectionInterval), b.At.In(l.s.ElectionInterval))
+	})
+	for i, f := range plan {
+		t, err := scenario.ParseTarget(f.Target)
+		if err != nil {
+			return fmt.Errorf("fault %d: %w", i+1, err)
+		}
+		l.faults.steps = append(l.faults.steps, step{plan: f, target: t, fault: history.Fault{
+			ID: i + 1, Kind: f.Kind, Target: f.Target, Clients: f.Clients, Trigger: trigger(f),
+		}})
+	}
+	return nil
+}
+
+func trigger(f scenario.Fault) string {
+	if f.When != "" {
+		return "when " + f.When
+	}
+	return "at " + f.At.String()
+}
+
+// hit is the nodes that a fault is on, or is about to be, or was until its end has been seen.
+func (s *schedule) hit() []int32 {
+	var ids []int32
+	for i := range s.steps {
+		if st := s.steps[i].state; st == injecting || st == active || st == healing {
+			ids = append(ids, s.steps[i].fault.Nodes...)
+		}
+	}
+	return ids
+}
+
+func (s *schedule) busy() bool {
+	return slices.ContainsFunc(s.steps, func(st step) bool { return st.state == injecting || st.state == active || st.state == healing })
+}
+
+func (s *schedule) finished() bool {
+	return !slices.ContainsFunc(s.steps, func(st step) bool { return st.state != over })
+}
+
+// advanceFaults begins the faults phase when it is time, moves faults that are under way, and asks for those that are due.
+func (l *Loop) advanceFaults() {
+	if l.phase == PhaseSteady {
+		if l.counted < l.s.Steady {
+			return
+		}
+		l.enter(PhaseFaults)
+	}
+	l.advanceActive()
+	blocked := l.faults.busy()
+	for i := range l.faults.steps {
+		st := &l.faults.steps[i]
+		if st.state != pending {
+			continue
+		}
+		if st.plan.Overlap || !blocked {
+			l.advancePending(st)
+		}
+		// One that is not over yet keeps all that follow it waiting, unless they were written to overlap.
+		blocked = blocked || st.state != over
+	}
+}
+
+// dueAt is when a fault may come at the earliest.
+func (l *Loop) dueAt(st *step) int64 {
+	at := l.loadFrom + int64(st.plan.At.In(l.s.ElectionInterval))
+	if st.plan.When != "" && len(st.plan.Nodes) > 0 && !l.c.Exact {
+		// An executed schedule gives the time at which the event came; it may come a little earlier this time.
+		at -= int64(l.s.ElectionInterval / 2)
+	}
+	return at
+}
+
+func (l *Loop) advancePending(st *step) {
+	due := l.dueAt(st)
+	if l.now < due {
+		l.wakeAt(due)
+		return
+	}
+	if !st.fired && !st.plan.Overlap && !l.quiet(st, due) {
+		return
+	}
+	if st.waiting == 0 {
+		st.waiting = l.now
+	}
+	limit := st.waiting + max(targetLimit, 5*int64(l.s.ElectionInterval))
+	if st.plan.When != "" && !st.fired && !l.c.Exact {
+		st.armed = true
+		limit = st.waiting + max(targetLimit, 10*int64(l.s.ElectionInterval))
+		if l.now >= limit {
+			l.giveUp(st, "never fired: no "+st.plan.When+" came in "+time.Duration(limit-st.waiting).String())
+			return
+		}
+		l.wakeAt(limit)
+		return
+	}
+	nodes := l.resolve(st)
+	switch {
+	case len(nodes) > 0:
+		l.inject(st, nodes)
+	case l.now >= limit:
+		l.giveUp(st, fmt.Sprintf("never injected: no node was %s in %s", st.plan.Target, time.Duration(limit-st.waiting)))
+	default:
+		l.wakeAt(limit) // and looked at again with each input
+	}
+}
+
+// quiet reports whether the cluster has been left alone long enough since the last fault, and is whole; or that this has been
+// waited for long enough.
+func (l *Loop) quiet(st *step, due int64) bool {
+	gap := l.faults.lastOver + int64(l.s.ElectionInterval/2)
+	if l.faults.lastOver != 0 && l.now < gap {
+		l.wakeAt(gap)
+		return false
+	}
+	if l.view.whole() {
+		return true
+	}
+	limit := max(due, l.faults.lastOver) + wholeLimit
+	if l.now < limit {
+		l.wakeAt(limit)
+		return false
+	}
+	if st.waiting == 0 {
+		l.note("fault %d (%s %s) came although the cluster was not whole %s after it was due", st.fault.ID, st.plan.Kind, st.plan.Target, time.Duration(wholeLimit))
+	}
+	return true
+}
+
+// resolve chooses the nodes of a fault, none if its target does not exist now. Nodes that a fault is on are left alone: two faults on one
+// node would heal each other.
+func (l *Loop) resolve(st *step) []int32 {
+	hit := l.faults.hit()
+	if l.c.Exact && len(st.plan.Nodes) > 0 {
+		return st.plan.Nodes
+	}
+	var candidates []int32
+	switch t := st.target; t.Role {
+	case scenario.TargetAll:
+		if len(hit) > 0 {
+			return nil
+		}
+		return l.nodes()
+	case scenario.TargetRaftLeader:
+		candidates = []int32{l.view.leader}
+	case scenario.TargetFollower:
+		candidates = l.view.followers()
+	case scenario.TargetPartitionLeader:
+		if l.view.leader != 0 {
+			candidates = slices.DeleteFunc(l.view.leaders(), func(id int32) bool { return id == l.view.leader })
+		}
+	case "leader":
+		if c := l.view.partitions[partition{t.Topic, t.Partition}]; c != nil {
+			candidates = []int32{c.Leader}
+		}
+	case "node":
+		candidates = []int32{t.Node}
+	}
+	up := l.view.up()
+	candidates = slices.DeleteFunc(candidates, func(id int32) bool { return !slices.Contains(up, id) || slices.Contains(hit, id) })
+	if len(candidates) == 0 {
+		return nil
+	}
+	return []int32{candidates[l.rand.Intn(len(candidates))]}
+}
+
+func (l *Loop) inject(st *step, nodes []int32) {
+	st.state = injecting
+	st.deadline = l.now + answerLimit
+	l.wakeAt(st.deadline)
+	f := &st.fault
+	f.Nodes = slices.Clone(nodes)
+	f.Asked = l.now
+	f.OnRaftLeader = slices.Contains(nodes, l.view.leader)
+	f.Role = l.view.roleOf(nodes[0])
+	if st.target.Role == scenario.TargetAll {
+		f.Role = scenario.TargetAll
+	}
+	l.status.FaultsAsked++
+	l.emit(Inject{Spec: chaos.Spec{ID: f.ID, Kind: f.Kind, Nodes: slices.Clone(nodes), Clients: f.Clients}})
+}
+
+// advanceActive moves faults that are under way: windows that close, answers that never come.
+func (l *Loop) advanceActive() {
+	for i := range l.faults.steps {
+		st := &l.faults.steps[i]
+		switch {
+		case st.state == injecting && l.now >= st.deadline:
+			st.fault.Error = fmt.Sprintf("no answer to the injection in %s", time.Duration(answerLimit))
+			l.heal(st)
+		case st.state == active && l.now >= st.deadline:
+			l.heal(st)
+		case st.state == healing && st.retryAt != 0 && l.now >= st.retryAt:
+			l.heal(st)
+		case st.state == healing && st.retryAt == 0 && l.now >= st.deadline:
+			l.over(st, fmt.Sprintf("no answer to the healing in %s", time.Duration(answerLimit)))
+		}
+		switch {
+		case st.state == healing && st.retryAt != 0:
+			l.wakeAt(st.retryAt)
+		case st.state == injecting || st.state == active || st.state == healing:
+			l.wakeAt(st.deadline)
+		}
+	}
+}
+
+func (l *Loop) heal(st *step) {
+	st.state = healing
+	st.retryAt = 0
+	st.tries++
+	st.deadline = l.now + answerLimit
+	if st.fault.HealAsked == 0 {
+		st.fault.HealAsked = l.now
+	}
+	l.emit(Heal{ID: st.fault.ID})
+}
+
+// over records a fault; why is what went wrong at its end, "" if nothing did.
+func (l *Loop) over(st *step, why string) {
+	st.state = over
+	l.faults.lastOver = l.now
+	addError(&st.fault, why)
+	l.emit(Record{Fault: st.fault})
+}
+
+func addError(f *history.Fault, why string) {
+	switch {
+	case why == "":
+	case f.Error == "":
+		f.Error = why
+	default:
+		f.Error += "; " + why
+	}
+}
+
+// giveUp records a fault that was due and never asked for: a run that lacks it has not done what it was asked to.
+func (l *Loop) giveUp(st *step, why string) {
+	st.state = over
+	st.fault.Error = why
+	l.emit(Record{Fault: st.fault})
+}
+
+// giveUpPending ends the schedule. Faults that were due are recorded as given up, unless the run itself was broken off; the others are
+// noted.
+func (l *Loop) giveUpPending(why string) {
+	for i := range l.faults.steps {
+		st := &l.faults.steps[i]
+		switch {
+		case st.state != pending:
+		case l.loadFrom != 0 && l.now >= l.dueAt(st) && l.ended == "":
+			l.giveUp(st, "never injected: "+why)
+		default:
+			st.state = over
+			l.note("fault %d (%s %s %s) was not reached: %s", st.fault.ID, st.plan.Kind, st.plan.Target, st.fault.Trigger, why)
+		}
+	}
+}
+
+func (l *Loop) step(id int) *step {
+	if id < 1 || id > len(l.faults.steps) {
+		return nil
+	}
+	return &l.faults.steps[id-1]
+}
+
+func (l *Loop) faultInjected(in FaultInjected) {
+	st := l.step(in.ID)
+	if st == nil || st.state != injecting {
+		return
+	}
+	st.fault.Evidence = append(st.fault.Evidence, in.Evidence...)
+	proven := slices.ContainsFunc(in.Evidence, func(e history.Evidence) bool { return e.Phase == "during" })
+	switch {
+	case in.Err != nil:
+		addError(&st.fault, in.Err.Error())
+		l.heal(st) // it may have taken effect in part
+	case !proven:
+		addError(&st.fault, "the driver gave no evidence of its effect")
+		l.heal(st)
+	default:
+		st.state = active
+		st.fault.Effective = l.now
+		st.deadline = l.now + int64(l.s.Window(st.plan, st.fault.OnRaftLeader))
+		l.status.FaultsProven++
+	}
+}
+
+func (l *Loop) faultHealed(in FaultHealed) {
+	st := l.step(in.ID)
+	if st == nil || st.state != healing || st.retryAt != 0 {
+		return
+	}
+	st.fault.Evidence = append(st.fault.Evidence, in.Evidence...)
+	switch {
+	case in.Err == nil:
+		st.fault.Healed = l.now
+		l.over(st, "")
+	case st.tries < healTries:
+		st.retryAt = l.now + healRetry
+	default:
+		l.over(st, "healing it: "+in.Err.Error())
+	}
+}
+
+// eventTriggers fires the faults that wait for what has just been seen.
+func (l *Loop) eventTriggers(s seen) {
+	if l.phase != PhaseFaults {
+		return
+	}
+	for i := range l.faults.steps {
+		st := &l.faults.steps[i]
+		if st.state != pending || !st.armed || st.fired {
+			continue
+		}
+		st.fired = st.plan.When == scenario.WhenLeaderCheck && s.leaderCheck ||
+			st.plan.When == scenario.WhenISRShrunk && s.isrShrunk ||
+			st.plan.When == scenario.WhenLeaderChanged && s.leaderChanged
+		if st.fired {
+			st.waiting = l.now // from here on for its target
+		}
+	}
+}
+
+// Executed is the schedule as it came about: a scenario with each fault's time from the end of start, nodes, role and length.
+func (l *Loop) Executed() *scenario.Scenario {
+	var done []scenario.Fault
+	for i := range l.faults.steps {
+		st := &l.faults.steps[i]
+		if st.fault.Asked == 0 {
+			continue
+		}
+		f := st.plan
+		f.At = scenario.Fixed(time.Duration(st.fault.Asked - l.loadFrom))
+		if st.fault.Effective != 0 && st.fault.HealAsked > st.fault.Effective {
+			f.For = scenario.Fixed(time.Duration(st.fault.HealAsked - st.fault.Effective))
+		}
+		f.Nodes, f.Role = slices.Clone(st.fault.Nodes), st.fault.Role
+		done = append(done, f)
+	}
+	slices.SortStableFunc(done, func(a, b scenario.Fault) int { return cmp.Compare(a.At.Fixed, b.At.Fixed) })
+	return l.s.WithFaults(done)
+}
