@@ -141,18 +141,6 @@ func Leftovers() ([]string, error) {
 	return slices.Compact(ids), nil
 }
 
-// Forget removes the lock file and the record of an id that is no longer alive; of one that is alive, nothing.
-func Forget(id string) error {
-	l, err := Acquire(id)
-	if errors.Is(err, ErrHeld) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(removeRecord(id), l.Release())
-}
-
 // StateDir is the user's state directory of Soak. It need not exist.
 func StateDir() (string, error) {
 	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {

@@ -117,7 +117,8 @@ func Recorded(id string) (folders []string, processes []Process, err error) {
 	return d.Folders, d.Processes, nil
 }
 
-func removeRecord(id string) error {
+// RemoveRecord ends the record of a run that is gone. The caller holds its lock.
+func RemoveRecord(id string) error {
 	path, err := recordPath(id)
 	if err != nil {
 		return err

@@ -23,8 +23,8 @@ type conn struct {
 
 func newConn(p *Proxy, near *net.TCPConn, held bool) *conn {
 	return &conn{proxy: p, near: near, flows: [2]*flow{
-		newFlow(held, &p.up, &p.held),
-		newFlow(held, &p.down, &p.held),
+		newFlow(held, p, &p.up),
+		newFlow(held, p, &p.down),
 	}}
 }
 
@@ -118,7 +118,8 @@ func (c *conn) write(to *net.TCPConn, f *flow) {
 // flow is one direction of a connection: a bounded queue between the goroutine that reads one socket and the one that
 // writes the other.
 type flow struct {
-	forwarded, heldBytes *atomic.Int64
+	proxy     *Proxy
+	forwarded *atomic.Int64 // the proxy's counter of this direction
 
 	mu          sync.Mutex
 	change      sync.Cond // anything below
@@ -131,8 +132,8 @@ type flow struct {
 	abandoned   bool         // the connection has ended: nothing is delivered any more
 }
 
-func newFlow(held bool, forwarded, heldBytes *atomic.Int64) *flow {
-	f := &flow{held: held, forwarded: forwarded, heldBytes: heldBytes}
+func newFlow(held bool, p *Proxy, forwarded *atomic.Int64) *flow {
+	f := &flow{held: held, proxy: p, forwarded: forwarded}
 	f.change.L = &f.mu
 	return f
 }
@@ -156,7 +157,7 @@ func (f *flow) put(b []byte) bool {
 		return false
 	}
 	if f.held {
-		f.heldBytes.Add(int64(len(b)))
+		f.proxy.held.Add(int64(len(b)))
 	}
 	f.queue = append(f.queue, b...)
 	f.change.Broadcast()
@@ -228,7 +229,10 @@ func (f *flow) drain(to *net.TCPConn) error {
 		f.change.Broadcast()
 		f.mu.Unlock()
 		n, err := to.Write(b)
-		f.forwarded.Add(int64(n))
+		if n > 0 {
+			f.forwarded.Add(int64(n))
+			f.proxy.last.Store(time.Now().UnixNano())
+		}
 		f.mu.Lock()
 		if f.interrupted {
 			f.interrupted = false

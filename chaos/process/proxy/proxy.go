@@ -34,6 +34,7 @@ const (
 type Counters struct {
 	Up          int64 // forwarded from the side that connects to the target
 	Down        int64 // forwarded from the target to the side that connects
+	Last        int64 // when bytes were last forwarded, Unix nanoseconds, 0 if never
 	Held        int64 // arrived while the link was held, from both sides
 	Accepted    int64 // connections accepted
 	Reset       int64 // connections that the proxy reset, by a cut or after too long a hold
@@ -55,7 +56,7 @@ type Proxy struct {
 	closed bool
 	conns  map[*conn]struct{}
 
-	up, down, held, accepted, reset atomic.Int64
+	up, down, held, accepted, reset, last atomic.Int64
 
 	running sync.WaitGroup
 }
@@ -89,7 +90,7 @@ func (p *Proxy) Counters() Counters {
 	open := int64(len(p.conns))
 	p.mu.Unlock()
 	return Counters{
-		Up: p.up.Load(), Down: p.down.Load(), Held: p.held.Load(),
+		Up: p.up.Load(), Down: p.down.Load(), Held: p.held.Load(), Last: p.last.Load(),
 		Accepted: p.accepted.Load(), Reset: p.reset.Load(), Connections: open,
 	}
 }

@@ -1,0 +1,335 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"soak/chaos"
+	"soak/chaos/owner"
+	"soak/chaos/process/proxy"
+	"soak/history"
+)
+
+// lookEvery is how often the data path is looked at while waiting for evidence.
+const lookEvery = 10 * time.Millisecond
+
+// fault is one injected fault. What it has done is noted as it is done, so that it can be undone from any point.
+type fault struct {
+	spec chaos.Spec
+
+	mu     sync.Mutex // held by Heal from beginning to end
+	healed bool
+
+	state   sync.Mutex // guards below
+	killed  []*life
+	paused  []*life
+	held    []*cutLink
+	clients []*cutLink // client links among held
+}
+
+// life is the process of a node that a fault has struck.
+type life struct {
+	node    *node
+	process *process
+	boot    uint64 // of the process
+}
+
+// cutLink is a link that a fault holds.
+type cutLink struct {
+	name     string
+	proxy    *proxy.Proxy
+	from, to *node // from is nil for clients
+	since    proxy.Counters
+	released bool
+}
+
+func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence, error) {
+	why, known := c.Capabilities()[s.Kind]
+	switch {
+	case !known:
+		return nil, fmt.Errorf("injecting fault %d: unknown kind %q", s.ID, s.Kind)
+	case why != "":
+		return nil, fmt.Errorf("injecting fault %d: %s: %s", s.ID, s.Kind, why)
+	}
+	targets, err := c.targets(s)
+	if err != nil {
+		return nil, fmt.Errorf("injecting fault %d (%s): %w", s.ID, s.Kind, err)
+	}
+	f := &fault{spec: s}
+	c.mu.Lock()
+	if _, twice := c.faults[s.ID]; twice || c.closing.Load() {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("injecting fault %d: it has been injected before, or the cluster is closing", s.ID)
+	}
+	c.faults[s.ID] = f
+	c.mu.Unlock()
+
+	var evidence []history.Evidence
+	switch s.Kind {
+	case chaos.Kill, chaos.RestartAll:
+		evidence, err = c.kill(ctx, f, targets)
+	case chaos.Pause:
+		evidence, err = c.pause(ctx, f, targets)
+	case chaos.Partition:
+		evidence, err = c.partition(ctx, f, targets)
+	}
+	if err != nil {
+		err = fmt.Errorf("injecting fault %d (%s): %w", s.ID, s.Kind, err)
+	}
+	return evidence, err
+}
+
+// targets resolves a fault's nodes; an empty or unknown target is an error, never a fault that does nothing.
+func (c *cluster) targets(s chaos.Spec) ([]*node, error) {
+	if s.Kind == chaos.RestartAll {
+		return c.nodes, nil
+	}
+	var targets []*node
+	for _, id := range s.Nodes {
+		n := c.node(id)
+		if n == nil {
+			return nil, fmt.Errorf("there is no n%d", id)
+		}
+		if !slices.Contains(targets, n) {
+			targets = append(targets, n)
+		}
+	}
+	if len(targets) == 0 {
+		return nil, errors.New("it has no target")
+	}
+	return targets, nil
+}
+
+// seen makes a piece of evidence of now.
+func seen(phase string, count int64, format string, args ...any) history.Evidence {
+	return history.Evidence{Time: time.Now().UnixNano(), Phase: phase, What: fmt.Sprintf(format, args...), Count: count}
+}
+
+// lives takes the running processes of nodes: a fault on a node that is down would prove nothing.
+func lives(targets []*node) ([]*life, error) {
+	var ls []*life
+	for _, n := range targets {
+		p, ok := n.running()
+		if !ok {
+			return nil, fmt.Errorf("n%d is not running", n.id)
+		}
+		ls = append(ls, &life{node: n, process: p, boot: n.collector.Boot()})
+	}
+	return ls, nil
+}
+
+// kill sends SIGKILL to all targets before it waits for any.
+func (c *cluster) kill(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
+	ls, err := lives(targets)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range ls {
+		evidence = append(evidence, seen("before", int64(l.boot), "n%d runs (pid %d, boot %d)", l.node.id, l.process.ident.PID, l.boot))
+	}
+	f.state.Lock()
+	f.killed = ls
+	f.state.Unlock()
+	for _, l := range ls {
+		l.process.asked.Store(true)
+		if err := l.process.cmd.Process.Kill(); err != nil {
+			return evidence, fmt.Errorf("killing n%d: %w", l.node.id, err)
+		}
+	}
+	for _, l := range ls {
+		select {
+		case <-l.process.ended:
+		case <-ctx.Done():
+			return evidence, fmt.Errorf("no evidence that n%d (pid %d) ended: %w", l.node.id, l.process.ident.PID, ctx.Err())
+		}
+		if l.process.signal != "killed" {
+			return evidence, fmt.Errorf("n%d was to be killed and ended by itself: %s", l.node.id, l.process.status())
+		}
+		evidence = append(evidence, seen("during", 0, "n%d ended: %s", l.node.id, l.process.status()))
+	}
+	return evidence, nil
+}
+
+// pause sends SIGSTOP and waits until the system shows the processes stopped.
+func (c *cluster) pause(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
+	ls, err := lives(targets)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range ls {
+		if !l.node.responsive() {
+			return evidence, fmt.Errorf("n%d is paused already", l.node.id)
+		}
+		evidence = append(evidence, seen("before", 0, "n%d runs (pid %d)", l.node.id, l.process.ident.PID))
+	}
+	f.state.Lock()
+	f.paused = ls
+	f.state.Unlock()
+	for _, l := range ls {
+		if err := pause(l.process.cmd.Process); err != nil {
+			return evidence, fmt.Errorf("pausing n%d: %w", l.node.id, err)
+		}
+	}
+	for _, l := range ls {
+		if err := l.wait(ctx, owner.Stopped); err != nil {
+			return evidence, fmt.Errorf("no evidence that n%d stopped: %w", l.node.id, err)
+		}
+		evidence = append(evidence, l.stopped())
+	}
+	return evidence, nil
+}
+
+// wait waits until the process is in a state.
+func (l *life) wait(ctx context.Context, want owner.State) error {
+	for {
+		state, err := l.process.ident.State()
+		if err != nil || state == want {
+			return err
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *life) stopped() history.Evidence {
+	return seen("during", 0, "n%d (pid %d) is stopped: process state T", l.node.id, l.process.ident.PID)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *cluster) fault(id int) *fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.faults[id]
+}
+
+func (c *cluster) Probe(ctx context.Context, id int) ([]history.Evidence, error) {
+	f := c.fault(id)
+	if f == nil {
+		return nil, fmt.Errorf("probing fault %d: it has not been injected", id)
+	}
+	f.state.Lock()
+	defer f.state.Unlock()
+	var evidence []history.Evidence
+	for _, l := range f.killed {
+		if _, up := l.node.running(); !up {
+			evidence = append(evidence, seen("during", 0, "n%d is down", l.node.id))
+		}
+	}
+	for _, l := range f.paused {
+		if state, err := l.process.ident.State(); err == nil && state == owner.Stopped {
+			evidence = append(evidence, l.stopped())
+		}
+	}
+	for _, l := range f.held {
+		if e, ok := l.blocked(); ok && !l.released {
+			evidence = append(evidence, e)
+		}
+	}
+	return evidence, nil
+}
+
+func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) {
+	f := c.fault(id)
+	if f == nil {
+		return nil, fmt.Errorf("healing fault %d: it has not been injected", id)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.healed {
+		return nil, nil
+	}
+	err := errors.Join(f.resume(), f.release())
+	ends, seeErr := c.seeEnd(ctx, f)
+	if err = errors.Join(err, seeErr); err != nil {
+		return ends, fmt.Errorf("healing fault %d (%s): %w", id, f.spec.Kind, err)
+	}
+	f.healed = true
+	return ends, nil
+}
+
+// resume lets paused processes go on. A process that has been killed meanwhile needs nothing.
+func (f *fault) resume() error {
+	f.state.Lock()
+	defer f.state.Unlock()
+	var errs []error
+	for _, l := range f.paused {
+		if !l.process.ident.Running() {
+			continue
+		}
+		if err := resume(l.process.cmd.Process); err != nil && l.process.ident.Running() {
+			errs = append(errs, fmt.Errorf("resuming n%d: %w", l.node.id, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// seeEnd starts killed nodes again and waits for evidence that the fault is over.
+func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evidence, err error) {
+	f.state.Lock()
+	killed, paused, held := f.killed, f.paused, f.held
+	f.state.Unlock()
+	for _, l := range paused {
+		if !l.process.ident.Running() {
+			evidence = append(evidence, seen("after", 0, "the process of n%d that was paused has ended since", l.node.id))
+			continue
+		}
+		if err := l.wait(ctx, owner.Other); err != nil && l.process.ident.Running() {
+			return evidence, fmt.Errorf("no evidence that n%d goes on: %w", l.node.id, err)
+		}
+		evidence = append(evidence, seen("after", 0, "n%d (pid %d) goes on", l.node.id, l.process.ident.PID))
+	}
+	errs := make([]error, len(killed))
+	var all sync.WaitGroup
+	for i, l := range killed {
+		all.Go(func() { errs[i] = c.launch(ctx, l.node) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return evidence, err
+	}
+	for _, l := range killed {
+		boot, err := l.node.collector.WaitBoot(ctx, l.boot)
+		if err != nil {
+			return evidence, err
+		}
+		evidence = append(evidence, seen("after", int64(boot), "n%d has started again: boot %d, was %d", l.node.id, boot, l.boot))
+	}
+	flowing, err := c.flowing(ctx, held)
+	return append(evidence, flowing...), err
+}
+
+// HealAll undoes every fault: all that is paused goes on, then all links, then all starts. Only then it looks for the evidence.
+func (c *cluster) HealAll(ctx context.Context) error {
+	c.mu.Lock()
+	var ids []int
+	for id := range c.faults {
+		ids = append(ids, id)
+	}
+	c.mu.Unlock()
+	slices.Sort(ids)
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, c.fault(id).resume())
+	}
+	for _, id := range ids {
+		errs = append(errs, c.fault(id).release())
+	}
+	for _, id := range ids {
+		_, err := c.Heal(ctx, id)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
