@@ -38,6 +38,7 @@ var rules = []rule{
 	{"chaos/…", []string{"chaos/…", "chaos", "workloads", "workloads/gen", "history", "internal/version"}},
 	{"cmd/…", []string{"…"}},
 	{"e2e", []string{"…"}},
+	{"e2e/…", nil},
 	{"soaktest", []string{"chaos/…", "chaos", "workloads", "results", "checkers", "history"}},
 }
 
