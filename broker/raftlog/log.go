@@ -1,0 +1,255 @@
+// Package raftlog is the write-ahead log of one raft node: its hard state and entries, over vfs. The disk executor
+// (broker/disk) calls it with what raft asks to be stored, in raft's order, and reads everything back at open.
+//
+// # On disk
+//
+// A directory of segment files, `raft-` and a sequence number in 16 digits, `.wal`. Numbers are little-endian, checksums CRC32C.
+//
+//	header:  "SOAKRAFT", format uint32, node id uint32, sequence number uint64, CRC uint32
+//	frames:  magic uint32, length uint32, CRC uint32, body
+//	body:    kind (1: save), then for a save
+//	         hard state: 0, or 1 length uint32 protobuf; entries: count uint32, each length uint32 protobuf
+//
+// One Save is one frame, so a crash keeps it whole or not at all. A frame's CRC also covers its segment's number and its
+// position: a frame that got elsewhere is none. An entry replaces those of the same and higher indexes before it.
+//
+// # What a crash may leave
+//
+// A segment is synced before the next is made, and its header before any frame, so only the last one can hold torn
+// bytes: they are cut at open. Anything else (a bad frame with a good one behind it, a gap in the indexes, a commit index beyond the last
+// entry) is damage, which Open refuses with a *DamageError.
+//
+// # Compaction
+//
+// Not yet: it comes with snapshots, as kind 2, a marker that says behind which index entries are not needed. Every
+// segment already begins with the hard state, so that segments before it can be removed whole.
+package raftlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"soak/internal/vfs"
+)
+
+// Format is the version of the format on disk that this package writes, and the only one it reads.
+const Format = 1
+
+// Options of a log. The zero value gives the defaults.
+type Options struct {
+	SegmentBytes int64 // a new segment is begun when one has reached this size; default 16 MiB
+}
+
+const defaultSegmentBytes = 16 << 20
+
+// ErrOrder is a Save that does not fit what is stored: a gap in the indexes, or a commit index beyond the last entry. Nothing was written.
+var ErrOrder = errors.New("raft save out of order")
+
+// State is what Open found.
+type State struct {
+	HardState *pb.HardState // never nil; empty if none was saved
+	Entries   []*pb.Entry   // without a gap, from index 1
+	Cut       int64         // bytes of a torn tail that were cut
+}
+
+// Empty says whether nothing was ever saved.
+func (s State) Empty() bool { return len(s.Entries) == 0 && proto.Size(s.HardState) == 0 }
+
+// Log is an open log. It is for one goroutine at a time.
+type Log struct {
+	fs   vfs.FS
+	dir  string
+	node int32
+	opts Options
+
+	file vfs.File // the last segment
+	path string
+	seq  uint64
+	size int64
+
+	hard   *pb.HardState // the last one saved
+	last   uint64        // index of the last entry, 0 if none
+	buf    []byte        // one frame, used again
+	failed error
+}
+
+// Open opens node's log in dir, checks every byte of it, cuts a torn tail, and answers what it holds; where there is none it
+// makes an empty one, durable on return. The parent of dir must exist. Errors: *DamageError, *FormatError, *NodeError, or
+// those of the file system.
+func Open(fsys vfs.FS, dir string, node int32, o Options) (*Log, State, error) {
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = defaultSegmentBytes
+	}
+	l := &Log{fs: fsys, dir: dir, node: node, opts: o, hard: &pb.HardState{}}
+	st, err := l.recover()
+	if err != nil {
+		if l.file != nil {
+			_ = l.file.Close() // the first error says what is wrong
+		}
+		return nil, State{}, fmt.Errorf("open raft log: %w", err)
+	}
+	return l, st, nil
+}
+
+// Save appends entries, which replace any with the same or a higher index, and the hard state (nil: unchanged) as one record.
+// With sync it is durable on return; otherwise after the next Sync, or a sync of File. A failed write or sync
+// poisons the log: nothing can be saved any more until it is opened, and checked, again.
+func (l *Log) Save(hs *pb.HardState, entries []*pb.Entry, sync bool) error {
+	if l.failed != nil {
+		return l.failed
+	}
+	last, err := l.check(hs, entries)
+	if err != nil {
+		return err
+	}
+	if hs != nil || len(entries) > 0 {
+		if l.size >= l.opts.SegmentBytes {
+			if err := l.roll(); err != nil {
+				return l.fail(fmt.Errorf("begin a new raft log segment: %w", err))
+			}
+		}
+		if err := l.write(hs, entries); err != nil {
+			return err
+		}
+		l.last = last
+		if hs != nil {
+			l.hard = proto.CloneOf(hs) // the caller may go on changing it
+		}
+	}
+	if sync {
+		return l.Sync()
+	}
+	return nil
+}
+
+// check answers what the last index is to be.
+func (l *Log) check(hs *pb.HardState, entries []*pb.Entry) (last uint64, err error) {
+	last = l.last
+	for _, e := range entries {
+		if err := follows(last, e); err != nil {
+			return 0, fmt.Errorf("%w: %v", ErrOrder, err)
+		}
+		last = e.GetIndex()
+	}
+	if hs == nil {
+		hs = l.hard
+	}
+	if hs.GetCommit() > last {
+		return 0, fmt.Errorf("%w: commit index %d beyond the last entry %d", ErrOrder, hs.GetCommit(), last)
+	}
+	return last, nil
+}
+
+// follows says whether an entry may come after one of index last: at the next index, or in the place of an earlier one.
+func follows(last uint64, e *pb.Entry) error {
+	if i := e.GetIndex(); i < 1 || i > last+1 {
+		return fmt.Errorf("entry %d after entry %d", i, last)
+	}
+	return nil
+}
+
+// write appends one frame.
+func (l *Log) write(hs *pb.HardState, entries []*pb.Entry) error {
+	b, err := appendSave(append(l.buf[:0], make([]byte, frameHead)...), hs, entries)
+	if err != nil {
+		return fmt.Errorf("encode raft save: %w", err)
+	}
+	if len(b)-frameHead > math.MaxInt32 {
+		return fmt.Errorf("raft save of %d bytes: more than a frame can hold", len(b))
+	}
+	sealFrame(b, l.seq, l.size)
+	if l.buf = b; cap(b) > maxKeptBuffer {
+		l.buf = nil
+	}
+	if _, err := l.file.Write(b); err != nil {
+		return l.fail(fmt.Errorf("append to %s: %w", l.path, err))
+	}
+	l.size += int64(len(b))
+	return nil
+}
+
+// maxKeptBuffer bounds what one large save leaves allocated.
+const maxKeptBuffer = 1 << 20
+
+// roll begins a new segment with the hard state, the old one synced: then a crash can tear only the last.
+func (l *Log) roll() error {
+	if err := l.file.Sync(); err != nil {
+		return err
+	}
+	if err := l.file.Close(); err != nil {
+		return err
+	}
+	if err := l.create(l.seq + 1); err != nil {
+		return err
+	}
+	return l.write(l.hard, nil)
+}
+
+// create makes the segment of a sequence number, durable with its header, and makes it the one that is written to.
+func (l *Log) create(seq uint64) error {
+	path := filepath.Join(l.dir, segmentName(seq))
+	f, err := l.fs.Create(path)
+	if err != nil {
+		return err
+	}
+	head := appendHeader(nil, l.node, seq)
+	_, err = f.Write(head)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = l.fs.SyncDir(l.dir)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	l.file, l.path, l.seq, l.size = f, path, seq, int64(len(head))
+	return nil
+}
+
+// Sync makes everything saved durable.
+func (l *Log) Sync() error {
+	if l.failed != nil {
+		return l.failed
+	}
+	if err := l.file.Sync(); err != nil {
+		return l.fail(fmt.Errorf("sync %s: %w", l.path, err))
+	}
+	return nil
+}
+
+// File is the file that holds every byte not yet synced, for a group commit with other files. It changes with the next
+// Save. If its sync fails, tell the log with Fail.
+func (l *Log) File() vfs.File { return l.file }
+
+// Fail poisons the log: every later call answers an error that wraps err.
+func (l *Log) Fail(err error) { _ = l.fail(err) }
+
+func (l *Log) fail(err error) error {
+	if l.failed == nil {
+		l.failed = fmt.Errorf("the raft log %s is unusable since an earlier error: %w", l.dir, err)
+	}
+	return err
+}
+
+// ErrClosed is any call on a closed log.
+var ErrClosed = errors.New("raft log is closed")
+
+// Close closes the log without syncing it.
+func (l *Log) Close() error {
+	if errors.Is(l.failed, ErrClosed) {
+		return ErrClosed
+	}
+	l.failed = ErrClosed
+	return l.file.Close()
+}
+
+// put32 and put64 spell out the byte order in one place.
+func put32(b []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(b, v) }
+func put64(b []byte, v uint64) []byte { return binary.LittleEndian.AppendUint64(b, v) }
