@@ -133,6 +133,9 @@ var errEnded = errors.New("the process ended")
 // portTaken reports whether a log's end complains of EADDRINUSE.
 func portTaken(tail []byte) bool { return bytes.Contains(tail, []byte("address already in use")) }
 
+// panicked tells a panic from wrong usage: both end with exit code 2.
+func panicked(tail []byte) bool { return bytes.Contains(tail, []byte("\ngoroutine ")) }
+
 // movePorts gives a node new ports behind the links that lead to it: nobody else needs to know.
 func (c *cluster) movePorts(n *node) error {
 	chosen, err := ports.Choose(2)
@@ -206,7 +209,7 @@ func (c *cluster) await(n *node, p *process) {
 	// Asked for is what a signal or an orderly end brought about: a panic that came first is still a panic.
 	asked := p.asked.Load() && (p.signal == "killed" || p.signal == "terminated" || p.code == 0)
 	// A port that was taken, or flags that it does not know, are the harness's fault: launch says so, and it is no crash.
-	harness := !asked && n.collector.Boot() == p.boot && (portTaken(tail) || p.code == 2)
+	harness := !asked && n.collector.Boot() == p.boot && (portTaken(tail) || p.code == 2 && !panicked(tail))
 	if !harness {
 		c.observe(&history.Exit{Of: n.id, Code: p.code, Signal: p.signal, Asked: asked})
 		if !asked {
