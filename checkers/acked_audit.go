@@ -1,0 +1,258 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// audit compares one partition's acknowledgements with what its replicas hold.
+type audit struct {
+	checker   *ackedRecords
+	partition partition
+	sends     *sends
+	replicas  []replica
+
+	values    offsets
+	visible   int64 // highest high watermark that a replica answered: below it a record is there for consumers
+	conflicts []conflict
+	strangers []stranger
+	judged    map[int64]bool // offsets whose record was found to be a stranger, on whichever replica first
+}
+
+// conflict is one offset with two values.
+type conflict struct {
+	offset        int64
+	first, second value
+}
+
+// stranger is a record that should not be where it is.
+type stranger struct {
+	kind   string
+	offset int64
+	what   string // in words, the same for what belongs together
+	who    string // producer and sequence, where the record tells
+	from   source
+}
+
+func (a *audit) run() {
+	a.judged = map[int64]bool{}
+	for _, r := range a.replicas {
+		a.visible = max(a.visible, a.checker.drains.high(r))
+	}
+	if a.checker.promised() {
+		a.acknowledged()
+	}
+	for _, r := range a.replicas {
+		for _, op := range a.checker.drains.pieces[r] {
+			a.piece(r, op)
+		}
+	}
+	a.reportConflicts()
+	a.reportStrangers()
+	if a.checker.promised() {
+		a.reportLost()
+	}
+}
+
+// acknowledged enters the offsets that clients were told.
+func (a *audit) acknowledged() {
+	for _, op := range a.sends.ops {
+		if op.Outcome != history.OK || op.Produce.Acks != allReplicas {
+			continue
+		}
+		for i := range int(op.Produce.Count) {
+			if at := offsetOf(op.Produce, i); at >= 0 {
+				a.enter(at, value{producer: producerOf(op.Produce), seq: op.Produce.FirstSeq + uint64(i), from: source{op: op}})
+			}
+		}
+	}
+}
+
+func producerOf(p *history.ProduceOp) producer { return producer{p.Producer, p.Incarnation} }
+
+func (a *audit) enter(at int64, v value) {
+	if old := a.values.put(at, v); old.producer != v.producer || old.seq != v.seq {
+		a.conflicts = append(a.conflicts, conflict{at, old, v})
+	}
+}
+
+// piece takes what one drain operation read of a replica.
+func (a *audit) piece(r replica, op *history.Operation) {
+	high := a.checker.drains.high(r)
+	from := source{op, r.node}
+	for _, span := range op.Drain.Spans {
+		for i := range int64(span.Count) {
+			at, seq := span.Offset+i, span.Seq+uint64(i)
+			p := producer{span.Producer, span.Incarnation}
+			a.checker.read++
+			// Above a replica's own high watermark nothing is promised: followers cut such tails.
+			if at < high {
+				a.enter(at, value{producer: p, seq: seq, from: from})
+			}
+			if at < a.visible {
+				a.seen(at, p, seq, from)
+			} else if sent := a.sends.producers[p]; sent.flags(seq)&flagSent != 0 {
+				page, n := sent.page(seq)
+				page.flags[n] |= flagAbove
+			}
+		}
+	}
+	for _, bad := range op.Drain.Bad {
+		kind := KindForeign
+		switch bad.Why {
+		case "corrupt":
+			kind = KindCorrupt
+		case "misrouted":
+			kind = KindMisrouted
+		}
+		a.stranger(stranger{kind: kind, offset: bad.Offset, what: "holds what this run did not write there: " + bad.Why, from: from})
+	}
+}
+
+// seen takes a record that consumers can read.
+func (a *audit) seen(at int64, p producer, seq uint64, from source) {
+	sent := a.sends.producers[p]
+	flags := sent.flags(seq)
+	who := fmt.Sprintf("producer %d.%d sequence %d", p.id, p.incarnation, seq)
+	switch {
+	case flags&flagSent == 0 && a.checker.historyCut:
+		a.checker.phantoms++
+		return
+	case flags&flagSent == 0:
+		a.stranger(stranger{KindPhantom, at, "holds a record that nobody sent", who, from})
+		return
+	case flags&flagFailed != 0 && flags&(flagAcked|flagUnknown) == 0:
+		a.stranger(stranger{KindFailedVisible, at, "holds a record whose send surely failed", who, from})
+	}
+	page, n := sent.page(seq)
+	switch {
+	case flags&flagRead == 0:
+		page.flags[n] |= flagRead
+		page.at[n] = at
+		if flags&flagUnknown != 0 && flags&flagAcked == 0 {
+			a.checker.unknownVisible++
+		}
+	case page.at[n] != at && flags&flagDuplicate == 0:
+		page.flags[n] |= flagDuplicate
+		a.checker.duplicates++
+	}
+}
+
+func (a *audit) stranger(s stranger) {
+	if !a.judged[s.offset] {
+		a.judged[s.offset] = true
+		a.strangers = append(a.strangers, s)
+	}
+}
+
+func (a *audit) reportStrangers() {
+	slices.SortStableFunc(a.strangers, func(x, y stranger) int { return cmp.Compare(x.offset, y.offset) })
+	for i := 0; i < len(a.strangers); {
+		first, n := a.strangers[i], 1
+		for i+n < len(a.strangers) {
+			next := a.strangers[i+n]
+			if next.kind != first.kind || next.what != first.what || next.offset != first.offset+int64(n) {
+				break
+			}
+			n++
+		}
+		sentence := fmt.Sprintf("%s at offset %d on n%d %s", a.partition, first.offset, first.from.node, first.what)
+		if n > 1 {
+			sentence = fmt.Sprintf("%s at each of the offsets %d to %d on n%d %s", a.partition, first.offset, first.offset+int64(n)-1, first.from.node, first.what)
+		}
+		if first.who != "" {
+			sentence += ": " + first.who
+		}
+		v := Violation{Kind: first.kind, Sentence: sentence, Time: first.from.op.Complete, Nodes: []int32{first.from.node}}
+		a.cite(&v, first.from, first.offset)
+		if first.kind == KindFailedVisible {
+			a.citeSender(&v, a.valueRead(first))
+		}
+		a.checker.violate(v)
+		i += n
+	}
+}
+
+// valueRead is the record that a stranger's drain piece holds at its offset.
+func (a *audit) valueRead(s stranger) value {
+	for _, span := range s.from.op.Drain.Spans {
+		if i := s.offset - span.Offset; i >= 0 && i < int64(span.Count) {
+			return value{producer: producer{span.Producer, span.Incarnation}, seq: span.Seq + uint64(i)}
+		}
+	}
+	return value{}
+}
+
+func (a *audit) citeSender(v *Violation, record value) {
+	for _, op := range a.sends.ops {
+		p := op.Produce
+		if producerOf(p) == record.producer && record.seq >= p.FirstSeq && record.seq < p.FirstSeq+uint64(p.Count) {
+			v.Operations = append(v.Operations, op.ID)
+			v.Evidence = append(v.Evidence, opLine(op))
+		}
+	}
+}
+
+func (a *audit) reportConflicts() {
+	slices.SortStableFunc(a.conflicts, func(x, y conflict) int {
+		return cmp.Or(cmp.Compare(x.second.from.node, y.second.from.node), cmp.Compare(x.offset, y.offset))
+	})
+	for i := 0; i < len(a.conflicts); {
+		first, n := a.conflicts[i], 1
+		for i+n < len(a.conflicts) {
+			next := a.conflicts[i+n]
+			if next.offset != first.offset+int64(n) || next.first.from.node != first.first.from.node || next.second.from.node != first.second.from.node {
+				break
+			}
+			n++
+		}
+		sentence := fmt.Sprintf("%s has two values at offset %d: %s, and %s", a.partition, first.offset, told(first.first), told(first.second))
+		if n > 1 {
+			sentence = fmt.Sprintf("%s has two values at each of the offsets %d to %d: at the first %s, and %s", a.partition, first.offset, first.offset+int64(n)-1, told(first.first), told(first.second))
+		}
+		v := Violation{Kind: KindInconsistent, Sentence: sentence, Time: first.second.from.op.Complete}
+		for _, s := range []source{first.first.from, first.second.from} {
+			if s.node != 0 && !slices.Contains(v.Nodes, s.node) {
+				v.Nodes = append(v.Nodes, s.node)
+			}
+			a.cite(&v, s, first.offset)
+		}
+		a.checker.violate(v)
+		i += n
+	}
+}
+
+func told(v value) string {
+	record := fmt.Sprintf("producer %d.%d sequence %d", v.producer.id, v.producer.incarnation, v.seq)
+	if v.from.node == 0 {
+		return record + " was acknowledged there"
+	}
+	return fmt.Sprintf("n%d holds %s", v.from.node, record)
+}
+
+// cite adds a source to a violation's evidence. Of a drain piece only what stands around the offset is shown.
+func (a *audit) cite(v *Violation, s source, offset int64) {
+	op := s.op
+	if op.Drain != nil {
+		short := *op.Drain
+		short.Spans, short.Bad = nil, nil
+		for _, span := range op.Drain.Spans {
+			if span.Offset <= offset+1 && offset-1 < span.Offset+int64(span.Count) {
+				short.Spans = append(short.Spans, span)
+			}
+		}
+		for _, bad := range op.Drain.Bad {
+			if bad.Offset == offset {
+				short.Bad = append(short.Bad, bad)
+			}
+		}
+		cut := *op
+		cut.Drain = &short
+		op = &cut
+	}
+	v.Operations = append(v.Operations, op.ID)
+	v.Evidence = append(v.Evidence, opLine(op))
+}

@@ -1,0 +1,205 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"soak/history"
+)
+
+// reading is how well a partition was read back.
+type reading struct {
+	whole  bool  // every replica was read to its end
+	proven int64 // below it an absent record is lost, whatever the unread replicas hold
+	first  int64 // the lowest offset read
+	end    int64 // one above the highest offset read
+	common int64 // the lowest end of a replica
+	begun  int64 // when the last pieces of the replicas were asked for, the earliest of them
+}
+
+func (a *audit) reading() reading {
+	d := &a.checker.drains
+	r := reading{whole: len(a.replicas) > 0, first: -1, common: math.MaxInt64}
+	for _, rep := range a.replicas {
+		next, end := d.read(rep)
+		r.end = max(r.end, next)
+		if r.common = min(r.common, next); !end {
+			r.whole = false
+			continue
+		}
+		r.proven = max(r.proven, min(next, d.high(rep)))
+		pieces := d.pieces[rep]
+		if last := pieces[len(pieces)-1]; r.begun == 0 || last.Invoke < r.begun {
+			r.begun = last.Invoke
+		}
+		for _, op := range pieces {
+			if len(op.Drain.Spans) > 0 {
+				if at := op.Drain.Spans[0].Offset; r.first < 0 || at < r.first {
+					r.first = at
+				}
+				break
+			}
+		}
+	}
+	return r
+}
+
+// loss is one acknowledged record that is not there.
+type loss struct {
+	class  string
+	op     *history.Operation
+	seq    uint64
+	offset int64
+}
+
+// reportLost finds acknowledged records that no replica holds where a consumer can read it.
+func (a *audit) reportLost() {
+	r := a.reading()
+	highest := a.highestRead()
+	var losses []loss
+	for _, op := range a.sends.ops {
+		if op.Outcome != history.OK || op.Produce.Acks != allReplicas {
+			continue
+		}
+		p := producerOf(op.Produce)
+		for i := range int(op.Produce.Count) {
+			seq, at := op.Produce.FirstSeq+uint64(i), offsetOf(op.Produce, i)
+			flags := a.sends.producers[p].flags(seq)
+			if flags&flagRead != 0 {
+				continue
+			}
+			// On every replica, and no high watermark above it yet: there, though no consumer may read it.
+			if flags&flagAbove != 0 && at < r.common {
+				a.checker.undecided++
+				continue
+			}
+			inside := at >= 0 && at < r.proven
+			if !inside && !r.whole {
+				a.checker.undecided++
+				continue
+			}
+			if !inside && r.begun != 0 && op.Complete > r.begun {
+				continue // acknowledged after the replicas' ends were read: no claim
+			}
+			losses = append(losses, loss{a.class(r, p, seq, at, highest), op, seq, at})
+		}
+	}
+	a.groupLosses(losses)
+}
+
+// highestRead is each producer's highest sequence that was read back.
+func (a *audit) highestRead() map[producer]uint64 {
+	out := map[producer]uint64{}
+	for p, rec := range a.sends.producers {
+		for n, page := range rec.pages {
+			for i, flags := range page.flags {
+				if seq := n*pageSize + uint64(i); flags&flagRead != 0 && seq >= out[p] {
+					out[p] = seq
+				}
+			}
+		}
+	}
+	return out
+}
+
+// class says in which way a record was lost, as far as that can be told.
+func (a *audit) class(r reading, p producer, seq uint64, at int64, highest map[producer]uint64) string {
+	if at < 0 {
+		if h, ok := highest[p]; ok && seq < h {
+			return "middle"
+		}
+		return "tail"
+	}
+	if at >= r.end {
+		for _, end := range a.sends.truncated {
+			if end <= at {
+				return "truncated"
+			}
+		}
+		return "tail"
+	}
+	if at < r.first {
+		return "prefix"
+	}
+	for _, c := range a.conflicts {
+		if c.offset == at {
+			return "overwritten"
+		}
+	}
+	if v := a.values.get(at); v.set && (v.producer != p || v.seq != seq) {
+		return "overwritten"
+	}
+	return "middle"
+}
+
+// groupLosses reports each run of one producer's consecutive sequences as one violation.
+func (a *audit) groupLosses(losses []loss) {
+	slices.SortStableFunc(losses, func(x, y loss) int {
+		px, py := x.op.Produce, y.op.Produce
+		return cmp.Or(cmp.Compare(px.Producer, py.Producer), cmp.Compare(px.Incarnation, py.Incarnation), cmp.Compare(x.seq, y.seq))
+	})
+	for i := 0; i < len(losses); {
+		first, n := losses[i], 1
+		for i+n < len(losses) && losses[i+n].class == first.class && losses[i+n].seq == first.seq+uint64(n) &&
+			producerOf(losses[i+n].op.Produce) == producerOf(first.op.Produce) {
+			n++
+		}
+		a.lost(losses[i : i+n])
+		i += n
+	}
+}
+
+func (a *audit) lost(run []loss) {
+	first, last := run[0], run[len(run)-1]
+	p := first.op.Produce
+	where := "at an offset that the client was not told"
+	if first.offset >= 0 {
+		where = fmt.Sprintf("acknowledged at offset %d", first.offset)
+	}
+	if len(run) > 1 && last.offset >= 0 && first.offset >= 0 {
+		where = fmt.Sprintf("acknowledged at offsets %d to %d", first.offset, last.offset)
+	}
+	seqs := fmt.Sprintf("sequence %d", first.seq)
+	if len(run) > 1 {
+		seqs = fmt.Sprintf("sequences %d to %d", first.seq, last.seq)
+	}
+	verb := "is"
+	if len(run) > 1 {
+		verb = "are"
+	}
+	var held []int32
+	for _, r := range a.replicas {
+		held = append(held, r.node)
+	}
+	v := Violation{
+		Kind: lostPrefix + first.class, Time: first.op.Complete, Nodes: held,
+		Sentence: fmt.Sprintf("%s of %s %s lost (%s): producer %d.%d %s, %s, absent from %s",
+			plural(int64(len(run)), "acknowledged record"), a.partition, verb, first.class, p.Producer, p.Incarnation, seqs, where, nodes(held)),
+	}
+	for _, l := range run {
+		if !slices.Contains(v.Operations, l.op.ID) {
+			v.Operations = append(v.Operations, l.op.ID)
+		}
+	}
+	v.Evidence = append(v.Evidence, opLine(first.op))
+	for _, r := range a.replicas {
+		if pieces := a.checker.drains.pieces[r]; len(pieces) > 0 {
+			var shown Violation
+			a.cite(&shown, source{holding(pieces, first.offset), r.node}, first.offset)
+			v.Evidence = append(v.Evidence, shown.Evidence...)
+		}
+	}
+	a.checker.violate(v)
+}
+
+// holding is the piece that covers an offset, the last one if none does.
+func holding(pieces []*history.Operation, offset int64) *history.Operation {
+	for _, op := range pieces {
+		if op.Drain.From <= offset && offset < op.Drain.To {
+			return op
+		}
+	}
+	return pieces[len(pieces)-1]
+}

@@ -1,0 +1,138 @@
+package checkers
+
+import (
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// Kinds of violation of acked-records. A loss is of kind "lost-" with its class: prefix, middle, tail, overwritten, truncated.
+const (
+	KindInconsistent  = "inconsistent-offset" // one offset, two values
+	KindPhantom       = "phantom"             // nobody sent it
+	KindCorrupt       = "corrupt"
+	KindMisrouted     = "misrouted"
+	KindForeign       = "foreign" // of another run, or no record of Soak's
+	KindFailedVisible = "failed-but-visible"
+	lostPrefix        = "lost-"
+)
+
+// allReplicas is Kafka's acks=all.
+const allReplicas = -1
+
+// ackedRecords holds what clients were told against what every replica holds in the end.
+type ackedRecords struct {
+	ledger
+	contract   history.Contract
+	drains     drains
+	sends      map[partition]*sends
+	historyCut bool // operations may be missing: a record that nobody sent proves nothing
+
+	acked, failed, unknown           int64
+	unknownVisible, duplicates, read int64
+	undecided                        int64 // acknowledged, absent, but not everything was read
+	phantoms                         int64 // not held against anybody, since the history is cut
+}
+
+func newAckedRecords(run *history.Run) *ackedRecords {
+	return &ackedRecords{
+		ledger: ledger{id: AckedRecords}, contract: run.Contract, drains: newDrains(run), sends: map[partition]*sends{},
+	}
+}
+
+func (c *ackedRecords) partition(p partition) *sends {
+	s := c.sends[p]
+	if s == nil {
+		s = &sends{producers: map[producer]*records{}}
+		c.sends[p] = s
+	}
+	return s
+}
+
+func (c *ackedRecords) Event(e *history.Event) {
+	if p, ok := e.Body.(*history.Partition); ok && p.Cause == "truncation" {
+		s := c.partition(partition{p.Topic, p.Partition})
+		s.truncated = append(s.truncated, p.LogEnd)
+	}
+}
+
+func (c *ackedRecords) Operation(op *history.Operation) {
+	c.drains.add(op)
+	p := op.Produce
+	if p == nil {
+		return
+	}
+	switch op.Outcome {
+	case history.OK:
+		c.acked += int64(p.Count)
+	case history.Failed:
+		c.failed += int64(p.Count)
+	case history.Unknown:
+		c.unknown += int64(p.Count)
+	}
+	c.partition(partition{p.Topic, p.Partition}).add(op)
+}
+
+// incomplete tells that the history lacks operations.
+func (c *ackedRecords) incomplete(n history.Notes) {
+	for _, f := range append(slices.Clone(n.Missing), n.Truncated...) {
+		if f == history.HistoryFile || f == history.HistoryFile+".zst" {
+			c.historyCut = true
+		}
+	}
+}
+
+// promised reports whether acknowledgements of this run mean that a record stays: acks=all and no unclean election.
+func (c *ackedRecords) promised() bool { return c.contract.Acks == allReplicas && !c.contract.Unclean }
+
+func (c *ackedRecords) Finish() Verdict {
+	parts := make([]partition, 0, len(c.sends))
+	for p := range c.sends {
+		parts = append(parts, p)
+	}
+	for r := range c.drains.pieces {
+		if _, ok := c.sends[r.partition]; !ok && !slices.Contains(parts, r.partition) {
+			parts = append(parts, r.partition)
+		}
+	}
+	slices.SortFunc(parts, comparePartitions)
+	for _, p := range parts {
+		a := audit{checker: c, partition: p, sends: c.partition(p), replicas: c.drains.replicas(p)}
+		a.run()
+	}
+	return c.judge()
+}
+
+func (c *ackedRecords) judge() Verdict {
+	var missing []string
+	if c.acked == 0 {
+		missing = append(missing, "no acknowledged record was seen")
+	}
+	if len(c.drains.want) == 0 {
+		missing = append(missing, "the run names no topic to read back")
+	}
+	missing = append(missing, c.drains.shortfalls()...)
+	if c.undecided > 0 {
+		missing = append(missing, plural(c.undecided, "acknowledged record")+" not read back below a high watermark, but not shown to be gone")
+	}
+	if c.phantoms > 0 {
+		missing = append(missing, plural(c.phantoms, "record")+" that nobody is known to have sent, while the history is cut")
+	}
+	holds := fmt.Sprintf("all of %s were read back at their offsets", plural(c.acked, "acknowledged record"))
+	v := c.verdict(c.acked, "acknowledged records", holds, missing)
+	if v.Outcome != Violated && !c.promised() {
+		v.Outcome = NotApplicable
+		v.Reason = fmt.Sprintf("records were sent with acks=%d, which does not promise that they stay", c.contract.Acks)
+		if c.contract.Acks == allReplicas {
+			v.Reason = "unclean elections were allowed: an acknowledged record may be lost by contract"
+		}
+	}
+	complete, wanted := c.drains.counts()
+	v.Measures = append(v.Measures,
+		Measure{Name: "records acknowledged", Seen: c.acked}, Measure{Name: "records failed", Seen: c.failed},
+		Measure{Name: "records with unknown outcome", Seen: c.unknown}, Measure{Name: "of these visible", Seen: c.unknownVisible},
+		Measure{Name: "records read, all replicas", Seen: c.read}, Measure{Name: "duplicates", Seen: c.duplicates},
+		Measure{Name: "replicas read to their end", Seen: complete, Needed: wanted})
+	return v
+}

@@ -1,0 +1,207 @@
+package checkers
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"soak/history"
+)
+
+// ReportFormat is the version of verdict.json.
+const ReportFormat = 1
+
+// finishBudget bounds one checker's judging. It is a backstop far above what any takes: budgets that decide
+// anything are counted in work, or a slow machine would give another verdict on the same folder.
+const finishBudget = 2 * time.Minute
+
+// Report is the judgement of a run: verdict.json.
+type Report struct {
+	Format       int       `json:"format"`
+	Run          string    `json:"run"`
+	Outcome      Outcome   `json:"outcome"`
+	Sentence     string    `json:"sentence"`
+	HarnessError string    `json:"harness_error,omitempty"` // why the harness failed, which outweighs Inconclusive
+	Verdicts     []Verdict `json:"verdicts"`
+	Notes        []string  `json:"notes,omitempty"`
+}
+
+// ExitCode of a command that judged the run: 1 violated, 4 the harness failed, 3 inconclusive, 0 holds. The strongest
+// finding wins, in this order.
+func (r *Report) ExitCode() int {
+	switch {
+	case r.Outcome == Violated:
+		return 1
+	case r.HarnessError != "":
+		return 4
+	case r.Outcome == Holds:
+		return 0
+	}
+	return 3
+}
+
+// Pictures are files that show a violation, by file name.
+type Pictures map[string][]byte
+
+// Judge reads the run folder dir and feeds every checker of this version. The same folder gives the same report, byte for
+// byte. An error means that the folder cannot be read (a *history.DamageError names the line); a checker that crashes or
+// runs out of its budget is Inconclusive in the report and hides no other.
+func Judge(dir string, run *history.Run) (*Report, Pictures, error) {
+	return judge(dir, run, New(run))
+}
+
+func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error) {
+	guards := make([]*guard, 0, len(cs))
+	for _, c := range cs {
+		guards = append(guards, &guard{checker: c})
+	}
+	each := func(feed func(Checker)) error {
+		for _, g := range guards {
+			g.do(func() { feed(g.checker) })
+		}
+		return nil
+	}
+	notes, err := history.ReadFolder(dir, history.Handler{
+		Fault:     func(f *history.Fault) error { return each(func(c Checker) { c.Fault(f) }) },
+		Operation: func(op *history.Operation) error { return each(func(c Checker) { c.Operation(op) }) },
+		Event:     func(e *history.Event) error { return each(func(c Checker) { c.Event(e) }) },
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("judging the run in %s: %w", dir, err)
+	}
+	r := &Report{Format: ReportFormat, Run: run.ID, HarnessError: run.HarnessError}
+	r.Notes = append(append(r.Notes, run.Notes...), notes.Lines()...)
+	for _, g := range guards {
+		if c, ok := g.checker.(interface{ incomplete(history.Notes) }); ok {
+			g.do(func() { c.incomplete(notes) })
+		}
+		r.Verdicts = append(r.Verdicts, g.finish())
+	}
+	r.conclude()
+	pictures := Pictures{}
+	for _, g := range guards {
+		if c, ok := g.checker.(interface{ Pictures() Pictures }); ok && g.why == "" {
+			g.do(func() {
+				for name, data := range c.Pictures() {
+					pictures[name] = data
+				}
+			})
+		}
+	}
+	return r, pictures, nil
+}
+
+// conclude sums the verdicts up: the worst of them, where NotApplicable counts for nothing.
+func (r *Report) conclude() {
+	of := map[Outcome][]*Verdict{}
+	for i := range r.Verdicts {
+		v := &r.Verdicts[i]
+		of[v.Outcome] = append(of[v.Outcome], v)
+	}
+	switch {
+	case len(of[Violated]) > 0:
+		r.Outcome = Violated
+		r.Sentence = said(of[Violated])
+	case len(of[Inconclusive]) > 0:
+		r.Outcome = Inconclusive
+		// Coverage names what the run lacks; what others miss mostly follows from it.
+		for _, v := range of[Inconclusive] {
+			if v.Checker == Coverage {
+				of[Inconclusive] = []*Verdict{v}
+				break
+			}
+		}
+		r.Sentence = said(of[Inconclusive])
+	case len(of[Holds]) > 0:
+		r.Outcome = Holds
+		r.Sentence = fmt.Sprintf("%s hold", plural(int64(len(of[Holds])), "checker"))
+		if len(of[Holds]) == 1 {
+			r.Sentence = "1 checker holds"
+		}
+		if n := len(of[NotApplicable]); n > 0 {
+			r.Sentence += fmt.Sprintf(", %d not applicable", n)
+		}
+	default:
+		r.Outcome, r.Sentence = Inconclusive, "no checker could judge the run"
+	}
+}
+
+// said is the first verdict's reason, and who else came to the same outcome.
+func said(vs []*Verdict) string {
+	s := vs[0].Checker + ": " + vs[0].Reason
+	var others []string
+	for _, v := range vs[1:] {
+		others = append(others, v.Checker)
+	}
+	if len(others) > 0 {
+		s += "; also " + strings.Join(others, ", ")
+	}
+	return s
+}
+
+// guard keeps one checker's failure from the others.
+type guard struct {
+	checker Checker
+	why     string // why the checker is not to be used any more
+}
+
+func (g *guard) do(f func()) {
+	if g.why != "" {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			g.why = fmt.Sprintf("the checker crashed: %v", p)
+		}
+	}()
+	f()
+}
+
+// finish gets the verdict, within the budget. A checker that does not come back is left behind.
+func (g *guard) finish() Verdict {
+	done := make(chan Verdict, 1)
+	var v Verdict
+	if g.why == "" {
+		inner := guard{checker: g.checker}
+		go func() {
+			var v Verdict
+			inner.do(func() { v = g.checker.Finish() })
+			if inner.why != "" {
+				v = Verdict{Reason: inner.why}
+			}
+			done <- v
+		}()
+		timer := time.NewTimer(finishBudget)
+		defer timer.Stop()
+		select {
+		case v = <-done:
+			if v.Checker == "" {
+				g.why = v.Reason
+			}
+		case <-timer.C:
+			g.why = "the checker ran out of its time"
+		}
+	}
+	if g.why != "" {
+		v = Verdict{Checker: g.checker.ID(), Reason: g.why}
+		// What was found before the crash stays found.
+		if found := foundBefore(g.checker, g.why); len(found) > 0 {
+			v.Outcome, v.Violations = Violated, found
+			v.Reason = found[0].Sentence + "; then " + g.why
+		}
+	}
+	return v
+}
+
+// foundBefore are the violations of a checker that crashed. One that still runs may not be touched.
+func foundBefore(c Checker, why string) (found []Violation) {
+	if !strings.HasPrefix(why, "the checker crashed") {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			found = nil
+		}
+	}()
+	return c.Violations()
+}

@@ -1,0 +1,171 @@
+package checkers
+
+import (
+	"fmt"
+
+	"soak/history"
+)
+
+// Outcome of a checker, and of a whole run.
+type Outcome int
+
+const (
+	// Inconclusive is the zero value: the evidence does not suffice, and the reason names what is missing.
+	Inconclusive Outcome = iota
+	Holds
+	Violated
+	// NotApplicable: the target or the contract of the run cannot give the evidence.
+	NotApplicable
+)
+
+// String is the outcome as people see it: "HOLDS".
+func (o Outcome) String() string {
+	switch o {
+	case Holds:
+		return "HOLDS"
+	case Violated:
+		return "VIOLATED"
+	case NotApplicable:
+		return "NOT APPLICABLE"
+	}
+	return "INCONCLUSIVE"
+}
+
+// MarshalText is the outcome in JSON: "holds", "violated", "inconclusive", "not-applicable".
+func (o Outcome) MarshalText() ([]byte, error) {
+	switch o {
+	case Inconclusive:
+		return []byte("inconclusive"), nil
+	case Holds:
+		return []byte("holds"), nil
+	case Violated:
+		return []byte("violated"), nil
+	case NotApplicable:
+		return []byte("not-applicable"), nil
+	}
+	return nil, fmt.Errorf("no outcome has the number %d", int(o))
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	for _, known := range []Outcome{Inconclusive, Holds, Violated, NotApplicable} {
+		if name, _ := known.MarshalText(); string(name) == string(text) {
+			*o = known
+			return nil
+		}
+	}
+	return fmt.Errorf("no outcome is called %q", text)
+}
+
+// Violation is one thing that must not have happened.
+type Violation struct {
+	Kind       string   `json:"kind"`                 // what class of violation, e.g. "foreign-proposer"
+	Sentence   string   `json:"sentence"`             // in plain words, without its time
+	Time       int64    `json:"time"`                 // Unix ns, 0 if it has no instant
+	Nodes      []int32  `json:"nodes,omitempty"`      // who did it, or where it was seen
+	Faults     []int    `json:"faults,omitempty"`     // ids of the faults whose window it touches
+	Operations []string `json:"operations,omitempty"` // ids of the client operations concerned
+	Evidence   []string `json:"evidence,omitempty"`   // the smallest evidence: events and operations as JSON lines
+}
+
+// Measure is one thing counted: coverage shows it as seen/needed. Needed is 0 where nothing was asked.
+type Measure struct {
+	Name   string `json:"name"`
+	Seen   int64  `json:"seen"`
+	Needed int64  `json:"needed,omitempty"`
+	Unit   string `json:"unit,omitempty"`
+}
+
+// Verdict is what a checker found.
+type Verdict struct {
+	Checker     string      `json:"checker"`
+	Outcome     Outcome     `json:"outcome"`
+	Reason      string      `json:"reason"`       // one sentence
+	Checked     int64       `json:"checked"`      // how many things were looked at
+	CheckedWhat string      `json:"checked_what"` // what they are: "proposals"
+	Violations  []Violation `json:"violations,omitempty"`
+	Measures    []Measure   `json:"measures,omitempty"`
+}
+
+// Checker judges one property. The feeding methods are called from one goroutine; records of one kind come in the order of
+// their file, and kinds may be mixed in any way. A checker may keep the pointers but never changes what they point at.
+type Checker interface {
+	ID() string
+	Event(*history.Event)
+	Operation(*history.Operation)
+	Fault(*history.Fault)
+	// Violations are those found so far, in the order found. Cheap when nothing was found since the last call.
+	Violations() []Violation
+	// Finish judges. It is called once, after the last record.
+	Finish() Verdict
+}
+
+// Info describes a checker for lists.
+type Info struct {
+	ID   string
+	What string // what it makes sure of, one sentence
+	Live bool   // judges while the run goes on
+}
+
+type entry struct {
+	Info
+	make func(*history.Run) Checker
+}
+
+// catalogue holds every checker of this version, in the order of the reports.
+func catalogue() []entry {
+	return []entry{
+		{Info{SingleLeaderProposing, "only the raft leader of a term checks partition leaders and proposes, and each election is committed once", true},
+			func(r *history.Run) Checker { return newSingleLeader(r) }},
+		{Info{ZeroProposalErrors, "no node attempts a proposal while it is not the raft leader", true},
+			func(r *history.Run) Checker { return newProposalErrors(r) }},
+		{Info{LinearizableMetadata, "some order of all topic operations explains every answer that clients saw", false},
+			func(r *history.Run) Checker { return newLinearizable(r) }},
+		{Info{AckedRecords, "every acknowledged record is read back, at its offset, with its bytes, and nothing else is there", false},
+			func(r *history.Run) Checker { return newAckedRecords(r) }},
+		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
+			func(r *history.Run) Checker { return newNoCrash(r) }},
+		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
+			func(r *history.Run) Checker { return newCoverage(r) }},
+	}
+}
+
+// Ids of the checkers.
+const (
+	SingleLeaderProposing = "single-leader-proposing"
+	ZeroProposalErrors    = "zero-proposal-errors"
+	LinearizableMetadata  = "linearizable-metadata"
+	AckedRecords          = "acked-records"
+	NoCrash               = "no-crash"
+	Coverage              = "coverage"
+)
+
+// List describes every checker of this version, in the order of the reports.
+func List() []Info {
+	var out []Info
+	for _, e := range catalogue() {
+		out = append(out, e.Info)
+	}
+	return out
+}
+
+// New makes every checker of this version for a run. The run's description must be complete (its phases ended)
+// when Finish is called.
+func New(run *history.Run) []Checker {
+	var out []Checker
+	for _, e := range catalogue() {
+		out = append(out, e.make(run))
+	}
+	return out
+}
+
+// NewLive makes those that can judge while the run goes on, from its first event.
+func NewLive(run *history.Run) []Checker {
+	var out []Checker
+	for _, e := range catalogue() {
+		if e.Live {
+			out = append(out, e.make(run))
+		}
+	}
+	return out
+}
