@@ -98,6 +98,7 @@ type DiskDone struct {
 	ID   uint64
 	Err  error  // any error of a write or sync is fatal: the node answers with Ready.Fatal
 	Data []byte // reads: whole record batches from the asked offset on
+	End  int64  // appends and truncations: the log's end after it; below the asked offset if that lay inside a batch, which is cut whole
 }
 
 func (Tick) isInput()           {}

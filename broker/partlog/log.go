@@ -67,8 +67,8 @@ type Log struct {
 	failed error // what poisoned the log
 }
 
-// Open opens the log in dir and checks every byte of it; where there is none it makes an empty one, durable on
-// return, that starts at offset 0. The parent of dir must exist.
+// Open opens the log in dir and checks every byte of it; where there is none it makes an empty one that starts at offset
+// 0. All that the log holds on return is durable. The parent of dir must exist.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.SegmentBytes <= 0 {
 		o.SegmentBytes = defaultSegmentBytes
@@ -109,6 +109,9 @@ func (l *Log) Fail(err error) {
 	defer l.mu.Unlock()
 	l.fail(err)
 }
+
+// Failed is what every call answers since the log was poisoned or closed, nil while it is sound. It is for the writer.
+func (l *Log) Failed() error { return l.failed }
 
 func (l *Log) fail(err error) error {
 	if l.failed == nil {

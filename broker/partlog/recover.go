@@ -64,7 +64,12 @@ func (l *Log) recover() error {
 			return err
 		}
 	}
-	return nil
+	// A process that was killed may have left bytes and names that only the kernel holds. From here on they count as
+	// durable, so they must be.
+	if err := l.active().file.Sync(); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.dir)
 }
 
 func listSegments(fsys vfs.FS, dir string) ([]int64, error) {
@@ -114,9 +119,6 @@ func (l *Log) load(s *segment, last bool) error {
 	}
 	l.cut = size - s.size
 	if err := s.file.Truncate(s.size); err != nil {
-		return fmt.Errorf("cut the torn tail: %w", err)
-	}
-	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("cut the torn tail: %w", err)
 	}
 	return nil

@@ -181,6 +181,18 @@ func TestRecoverManySegments(t *testing.T) {
 	}
 }
 
+// What a killed process wrote and did not sync is counted as durable by whoever opens the log next, so Open makes it so.
+func TestOpenMakesDurable(t *testing.T) {
+	m := vfs.NewMem()
+	fill(t, open(t, m), 20)
+	if end := open(t, m).End(); end != 40 {
+		t.Fatalf("the log ends at %d", end)
+	}
+	if end := open(t, m.Crash(vfs.CrashOptions{})).End(); end != 40 {
+		t.Errorf("after a loss of power the log ends at %d, it was opened with 40", end)
+	}
+}
+
 // A failing disk is not a torn write: nothing may be cut.
 func TestReadErrorCutsNothing(t *testing.T) {
 	m := vfs.NewMem()

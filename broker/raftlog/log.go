@@ -80,7 +80,7 @@ type Log struct {
 }
 
 // Open opens node's log in dir, checks every byte of it, cuts a torn tail, and answers what it holds; where there is none it
-// makes an empty one, durable on return. The parent of dir must exist. Errors: *DamageError, *FormatError, *NodeError, or
+// makes an empty one. All that it answers is durable. The parent of dir must exist. Errors: *DamageError, *FormatError, *NodeError, or
 // those of the file system.
 func Open(fsys vfs.FS, dir string, node int32, o Options) (*Log, State, error) {
 	if o.SegmentBytes <= 0 {
@@ -230,6 +230,9 @@ func (l *Log) File() vfs.File { return l.file }
 
 // Fail poisons the log: every later call answers an error that wraps err.
 func (l *Log) Fail(err error) { _ = l.fail(err) }
+
+// Failed is what every call answers since the log was poisoned or closed, nil while it is sound.
+func (l *Log) Failed() error { return l.failed }
 
 func (l *Log) fail(err error) error {
 	if l.failed == nil {

@@ -122,6 +122,17 @@ func TestSaveReopen(t *testing.T) {
 	}
 }
 
+// What a killed process wrote and did not sync is counted as durable by whoever opens the log next, so Open makes it so.
+func TestOpenMakesDurable(t *testing.T) {
+	m := vfs.NewMem()
+	l, _ := open(t, m, raftlog.Options{})
+	save(t, l, hard(4, 2, 1), ents(4, 1, 3), false)
+	_, st := open(t, m, raftlog.Options{})
+	same(t, st, hard(4, 2, 1), ents(4, 1, 3))
+	_, st = open(t, m.Crash(vfs.CrashOptions{}), raftlog.Options{})
+	same(t, st, hard(4, 2, 1), ents(4, 1, 3))
+}
+
 func TestSaveRefuses(t *testing.T) {
 	m := vfs.NewMem()
 	l, _ := open(t, m, raftlog.Options{})

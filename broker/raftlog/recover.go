@@ -182,12 +182,17 @@ func (l *Log) load(seq uint64, last, whole bool, st *State) error {
 			return damage
 		}
 		st.Cut += size - l.size
-		if err := errors.Join(f.Truncate(l.size), f.Sync()); err != nil {
+		if err := f.Truncate(l.size); err != nil {
 			return fmt.Errorf("cut the torn tail: %w", err)
 		}
 	}
 	if last {
-		return nil
+		// A process that was killed may have left bytes and names that only the kernel holds. From here on they count
+		// as durable (a vote, above all), so they must be.
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return l.fs.SyncDir(l.dir)
 	}
 	l.file = nil
 	return f.Close()

@@ -1,0 +1,113 @@
+package disk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"soak/internal/vfs"
+)
+
+// Format is the version of the data directory that this package writes, and the only one it opens.
+const Format = 1
+
+const nodeFile = "node.json"
+
+// nodeInfo is node.json.
+type nodeInfo struct {
+	Format int    `json:"format"`
+	Node   int32  `json:"node"`
+	Boot   uint64 `json:"boot"` // how often the directory was opened
+}
+
+// maxNodeFile bounds what is read of a node.json that may be anything.
+const maxNodeFile = 4 << 10
+
+// countBoot checks whose directory it is and answers the number of this boot, durable.
+func countBoot(fsys vfs.FS, dir string, node int32) (uint64, error) {
+	n, err := readNode(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		n, err = nodeInfo{Format: Format, Node: node}, checkEmpty(fsys, dir)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if n.Node != node {
+		return 0, &WrongNodeError{Dir: dir, Have: n.Node, Want: node}
+	}
+	n.Boot++
+	if err := writeNode(fsys, dir, n); err != nil {
+		return 0, fmt.Errorf("write %s: %w", filepath.Join(dir, nodeFile), err)
+	}
+	return n.Boot, nil
+}
+
+func readNode(fsys vfs.FS, dir string) (n nodeInfo, err error) {
+	path := filepath.Join(dir, nodeFile)
+	f, err := fsys.Open(path)
+	if err != nil {
+		return n, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return n, err
+	}
+	if size > maxNodeFile {
+		return n, &DamageError{File: path, Reason: fmt.Sprintf("%d bytes long", size)}
+	}
+	b := make([]byte, size)
+	if k, err := f.ReadAt(b, 0); k < len(b) {
+		return n, fmt.Errorf("read %s: %w", path, err)
+	}
+	if err := json.Unmarshal(b, &n); err != nil {
+		return n, &DamageError{File: path, Reason: err.Error()}
+	}
+	if n.Format != Format {
+		return n, &FormatError{File: path, Have: n.Format, Want: Format}
+	}
+	if n.Node < 1 || n.Boot < 1 {
+		return n, &DamageError{File: path, Reason: fmt.Sprintf("node id %d, boot %d", n.Node, n.Boot)}
+	}
+	return n, nil
+}
+
+// checkEmpty refuses a directory that holds logs but no node.json, which is written before them: a node that
+// went on there would have forgotten who it is and how often it started.
+func checkEmpty(fsys vfs.FS, dir string) error {
+	for _, name := range []string{"raft", "logs"} {
+		if _, err := fsys.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				return err
+			}
+			return &DamageError{File: filepath.Join(dir, nodeFile), Reason: fmt.Sprintf("missing, though there is a directory %q beside it", name)}
+		}
+	}
+	return nil
+}
+
+// writeNode replaces node.json in one step.
+func writeNode(fsys vfs.FS, dir string, n nodeInfo) error {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, nodeFile)
+	f, err := fsys.Create(path + ".tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
