@@ -1,0 +1,87 @@
+package runloop
+
+import (
+	"testing"
+	"time"
+
+	"soak/history"
+)
+
+func TestIntervalsCountInTheHighestTermOnly(t *testing.T) {
+	v := newView(short(t, "  []\n"))
+	role := func(node int32, term uint64, r history.Role) seen {
+		return v.event(&history.Event{Node: node, Body: &history.RoleChange{Term: term, Role: r}})
+	}
+	check := func(node int32, term uint64, r history.Role, cause string) bool {
+		return v.event(&history.Event{Node: node, Body: &history.LeaderCheck{Term: term, Role: r, Cause: cause}}).intervalCheck
+	}
+	role(1, 1, history.RoleLeader)
+	for _, c := range []struct {
+		what  string
+		got   bool
+		count bool
+	}{
+		{"the leader's periodic check", check(1, 1, history.RoleLeader, history.CauseInterval), true},
+		{"a check for an expired session", check(1, 1, history.RoleLeader, history.CauseExpiry), false},
+		{"a follower's check", check(2, 1, history.RoleFollower, history.CauseInterval), false},
+	} {
+		if c.got != c.count {
+			t.Errorf("%s: counted %t", c.what, c.got)
+		}
+	}
+	if s := role(2, 2, history.RoleLeader); !s.leaderChanged || v.leader != 2 {
+		t.Errorf("a new leader: %+v, leader %d", s, v.leader)
+	}
+	if check(1, 1, history.RoleLeader, history.CauseInterval) {
+		t.Error("a deposed leader's check counted")
+	}
+	if role(1, 2, history.RoleFollower); v.leader != 2 {
+		t.Error("the old leader stepping down changed who leads")
+	}
+	if role(2, 2, history.RoleFollower); v.leader != 0 {
+		t.Error("the leader stepped down and still leads")
+	}
+}
+
+func TestViewKeepsTheNewestEpoch(t *testing.T) {
+	v := newView(short(t, "  []\n"))
+	apply := func(epoch, leader int32, isr ...int32) bool {
+		return v.event(&history.Event{Node: 1, Body: &history.Apply{Outcome: history.Applied, Changes: []history.PartitionChange{
+			{Topic: "orders", Leader: leader, PartitionEpoch: epoch, ISR: isr, Replicas: []int32{1, 2, 3}},
+		}}}).isrShrunk
+	}
+	apply(0, 1, 1, 2, 3)
+	if !apply(1, 2, 2, 3) {
+		t.Error("a lost member was not seen")
+	}
+	// Another node, or the same after a restart, applies the same entries again.
+	if apply(0, 1, 1, 2, 3) || apply(1, 2, 2, 3) {
+		t.Error("an old entry applied again shrank an ISR")
+	}
+	if c := v.partitions[partition{"orders", 0}]; c.Leader != 2 || len(c.ISR) != 2 {
+		t.Errorf("the newest state is %+v", c)
+	}
+	if v.led() {
+		t.Error("partitions never heard of count as led")
+	}
+}
+
+// TestChecksOfTheStartDoNotCount: a node's line about a check may be read after the start phase has ended.
+func TestChecksOfTheStartDoNotCount(t *testing.T) {
+	f := newFake(t, short(t, "  []\n"), 1)
+	f.silent = true
+	counts := map[int64]int{}
+	f.at = func(now int64, f *fake) {
+		for _, early := range []int64{1, 0} {
+			if _, done := counts[early]; !done && f.loop.loadFrom != 0 && now > f.loop.loadFrom {
+				check := &history.LeaderCheck{Term: f.term, Role: history.RoleLeader, Cause: history.CauseInterval}
+				f.step(EventSeen{Event: history.Event{Node: f.leader, Time: f.loop.loadFrom + 1 - early, Body: check}})
+				counts[early] = f.loop.Status().Intervals
+			}
+		}
+	}
+	f.run(5 * time.Minute)
+	if counts[1] != 0 || counts[0] != 1 {
+		t.Errorf("counted %d after a check made before the end of start, %d after one made since", counts[1], counts[0])
+	}
+}
