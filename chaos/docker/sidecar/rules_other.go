@@ -1,0 +1,16 @@
+//go:build !linux
+
+package sidecar
+
+import "errors"
+
+// newRules is for Linux: elsewhere the sidecar only ever runs inside the engine's own Linux.
+func newRules() rules { return none{} }
+
+type none struct{}
+
+var errLinux = errors.New("nftables is there on Linux only")
+
+func (none) set(Cut) error                      { return errLinux }
+func (none) dropped() (map[string]int64, error) { return nil, errLinux }
+func (none) remove() error                      { return nil }

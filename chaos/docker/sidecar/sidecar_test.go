@@ -1,0 +1,150 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func TestArgsAreReadBack(t *testing.T) {
+	for name, c := range map[string]Cut{
+		"peers": {Table: "soak-1", Peers: map[string]netip.Addr{
+			"n2": netip.MustParseAddr("172.20.0.12"), "n3": netip.MustParseAddr("172.20.0.13"),
+		}},
+		"all": {Table: "soak-2", All: true},
+	} {
+		args := c.Args()
+		if args[0] != "sidecar" {
+			t.Errorf("%s: command %q", name, args[0])
+		}
+		got, err := parse(args[1:], io.Discard)
+		if diff := cmp.Diff(c, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", name, err, diff)
+		}
+	}
+}
+
+func TestBadArgsAreRefused(t *testing.T) {
+	for _, args := range []string{
+		"", "--table soak", "--table filter --all", "--table soak --all --peer n2=1.2.3.4", "--table soak --peer 1.2.3.4",
+		"--table soak --peer n2=host", "--table soak --peer n2=::1", "--table soak --all more", "--what",
+	} {
+		var said bytes.Buffer
+		if code := Main(strings.Fields(args), io.Discard, &said); code != 2 || !strings.Contains(said.String(), "error: sidecar:") {
+			t.Errorf("%q: exit %d, %q", args, code, said.String())
+		}
+	}
+}
+
+// fake remembers what was done to it, and counts one packet a look.
+type fake struct {
+	setErr, removeErr error
+	isSet             bool
+	packets           int64
+	removed           time.Time
+}
+
+func (f *fake) set(Cut) error { f.isSet = f.setErr == nil; return f.setErr }
+
+func (f *fake) dropped() (map[string]int64, error) {
+	f.packets++
+	return map[string]int64{"in": f.packets}, nil
+}
+
+func (f *fake) remove() error { f.isSet = false; f.removed = time.Now(); return f.removeErr }
+
+// reports reads what a sidecar said.
+func reports(t *testing.T, out *bytes.Buffer) []Report {
+	t.Helper()
+	var rs []Report
+	for d := json.NewDecoder(out); ; {
+		var r Report
+		if err := d.Decode(&r); err == io.EOF {
+			return rs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		rs = append(rs, r)
+	}
+}
+
+func TestTheRulesGoWhenTheLeaseEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		act  func(stdin *io.PipeWriter, end chan<- os.Signal)
+		want time.Duration // until the rules are gone
+	}{
+		"nobody renews": {func(*io.PipeWriter, chan<- os.Signal) {}, LeaseTime},
+		"renewed for a while": {func(stdin *io.PipeWriter, _ chan<- os.Signal) {
+			for range 10 {
+				time.Sleep(time.Second)
+				stdin.Write([]byte("."))
+			}
+		}, 10*time.Second + LeaseTime},
+		"the runner is gone": {func(stdin *io.PipeWriter, _ chan<- os.Signal) {
+			time.Sleep(time.Second)
+			stdin.Close()
+		}, time.Second},
+		"told to": {func(_ *io.PipeWriter, end chan<- os.Signal) {
+			time.Sleep(2 * time.Second)
+			end <- syscall.SIGTERM
+		}, 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var f fake
+				var out bytes.Buffer
+				stdin, w := io.Pipe()
+				defer w.Close()
+				end := make(chan os.Signal, 1)
+				start := time.Now()
+				go test.act(w, end)
+				if err := hold(&f, Cut{}, stdin, &out, end); err != nil {
+					t.Fatal(err)
+				}
+				if f.isSet || f.removed.Sub(start) != test.want {
+					t.Errorf("rules set %v, removed after %v; want gone after %v", f.isSet, f.removed.Sub(start), test.want)
+				}
+				rs := reports(t, &out)
+				if rs[0].State != Set || rs[0].Dropped["in"] != 1 || rs[len(rs)-1].State != Removed {
+					t.Errorf("first report %+v, last %+v", rs[0], rs[len(rs)-1])
+				}
+				if want := int(test.want / ReportEvery); len(rs) < want {
+					t.Errorf("%d reports, want at least %d", len(rs), want)
+				}
+			})
+		})
+	}
+}
+
+func TestFailuresAreSaid(t *testing.T) {
+	for name, f := range map[string]*fake{
+		"set":    {setErr: errors.New("no permission")},
+		"remove": {removeErr: errors.New("no permission")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			err := hold(f, Cut{}, strings.NewReader(""), &out, nil)
+			if err == nil || !strings.Contains(err.Error(), "no permission") {
+				t.Errorf("got %v", err)
+			}
+			rs := reports(t, &out)
+			if last := rs[len(rs)-1]; last.State != Failed || !strings.Contains(last.Error, "no permission") {
+				t.Errorf("last report %+v", last)
+			}
+			if f.removed.IsZero() {
+				t.Error("nothing was removed")
+			}
+		})
+	}
+}
