@@ -10,7 +10,6 @@ import (
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/process"
-	"soak/chaos/scenario"
 )
 
 // engineWait is how long an engine has to answer.
@@ -53,27 +52,16 @@ func ciSet(getenv func(string) string) bool {
 	return true
 }
 
-// newCluster makes the cluster of a driver, which must be able to do all that the scenario asks for.
-func newCluster(driver string, cfg chaos.Config, plan *scenario.Scenario) (chaos.Cluster, error) {
-	var c chaos.Cluster
-	var err error
+// newCluster makes the cluster of a driver.
+func newCluster(driver string, cfg chaos.Config) (chaos.Cluster, error) {
 	if driver == "docker" {
-		c, err = docker.New(cfg)
-	} else {
-		c, err = process.New(cfg)
+		return docker.New(cfg)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if err := capable(c, plan.FaultKinds()); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return process.New(cfg)
 }
 
-// capable refuses a cluster that cannot do what is asked: a fault is never silently left out.
-func capable(c chaos.Cluster, kinds []string) error {
-	can := c.Capabilities()
+// capable refuses a driver that cannot do what is asked: a fault is never silently left out.
+func capable(driver string, can chaos.Capabilities, kinds []string) error {
 	var able []string
 	for k, why := range can {
 		if why == "" {
@@ -89,7 +77,7 @@ func capable(c chaos.Cluster, kinds []string) error {
 		if why == "" {
 			why = "it does not know this fault"
 		}
-		return usage(fmt.Sprintf("the driver %s cannot do the fault %s here: %s", c.Driver(), k, why),
+		return usage(fmt.Sprintf("the driver %s cannot do the fault %s here: %s", driver, k, why),
 			"it can do "+strings.Join(able, ", ")+"; soak faults shows what each driver can do")
 	}
 	return nil

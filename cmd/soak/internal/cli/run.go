@@ -51,6 +51,9 @@ func runCommand(e *env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := capable(driver, capabilities(driver), plan.FaultKinds()); err != nil {
+		return 0, err
+	}
 	t := &task{env: e, flags: f, plan: plan, driver: driver, why: why, stop: stop}
 	if f.repeat > 1 {
 		return t.repeat()

@@ -114,7 +114,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		Loop: loop,
 		NewCluster: func(sink chaos.Sink) (chaos.Cluster, error) {
 			cfg.Sink = sink
-			return newCluster(t.driver, cfg, t.plan)
+			return newCluster(t.driver, cfg)
 		},
 		NewClients: func(addr func(int32) string) (runner.Clients, error) { return t.clients(run, addr) },
 		Recorder:   rec, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,

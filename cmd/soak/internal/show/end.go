@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"soak/checkers"
@@ -220,7 +219,7 @@ func coverageLines(s Style, r *checkers.Report) []string {
 	line := title
 	for i, it := range items {
 		if i > 0 && utf8.RuneCountInString(line)+len(it)+2 > coverageWidth {
-			lines = append(lines, strings.TrimRight(line, " ,"))
+			lines = append(lines, strings.TrimRight(line, " "))
 			line = strings.Repeat(" ", len(title))
 		}
 		line += it
@@ -251,8 +250,8 @@ func tailLines(s Style, e Ending) []string {
 	if e.Facts != nil {
 		lines = append(lines, faultLine(s, e.Facts))
 		if o := e.Facts.Outage; o.Length > 0 {
-			lines = append(lines, s.Text(fmt.Sprintf("recovery     worst %s without an acknowledged record: %s-%d, fault %d",
-				Seconds(o.Length.Round(10*time.Millisecond)), o.Topic, o.Partition, o.Fault)))
+			lines = append(lines, s.Text(fmt.Sprintf("recovery     worst %.2f s without an acknowledged record: %s-%d, fault %d",
+				o.Length.Seconds(), o.Topic, o.Partition, o.Fault)))
 		}
 	}
 	if len(e.Reproduce) > 0 {
