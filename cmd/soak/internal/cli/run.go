@@ -157,10 +157,11 @@ func newSeed() uint64 {
 // fatal says which violation ends a run with --fail-fast: the first, except with a bug whose proof is a certain kind of
 // evidence.
 func fatal(planted []string) func(checker string, v checkers.Violation) bool {
-	if slices.Contains(planted, "forward-hides-error") {
+	set, _ := bugs.Parse(planted) // parseRun has checked the names
+	if set.Has(bugs.ForwardHidesError) {
 		// Followers' checks come first, but what this bug does to a cluster is shown by a committed entry alone.
 		return func(checker string, v checkers.Violation) bool {
-			return checker == "single-leader-proposing" && v.Kind == "foreign-proposer"
+			return checker == checkers.SingleLeaderProposing && v.Kind == checkers.KindForeignProposer
 		}
 	}
 	return func(string, checkers.Violation) bool { return true }

@@ -3,6 +3,7 @@ package show
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +29,7 @@ type Ending struct {
 func End(w io.Writer, s Style, e Ending) error {
 	head := headline(s, e)
 	tail := tailLines(s, e)
-	open := outcomeLines(s, e.Report, checkers.Inconclusive, "inconclusive")
+	open := inconclusiveLines(s, e.Report)
 	holds := outcomeLines(s, e.Report, checkers.Holds, "holds")
 	apart := outcomeLines(s, e.Report, checkers.NotApplicable, "not applicable")
 	cover := coverageLines(s, e.Report)
@@ -192,6 +193,20 @@ func outcomeLines(s Style, r *checkers.Report, o checkers.Outcome, title string)
 	return append([]string{s.paint(colour, title)}, Table(s, rows)...)
 }
 
+// inconclusiveLines are those checkers whose reason the headline has not told already.
+func inconclusiveLines(s Style, r *checkers.Report) []string {
+	lines := outcomeLines(s, r, checkers.Inconclusive, "inconclusive")
+	if r.Outcome != checkers.Inconclusive || len(lines) != 2 {
+		return lines
+	}
+	for _, v := range r.Verdicts {
+		if v.Outcome == checkers.Inconclusive && strings.Contains(r.Sentence, v.Reason) {
+			return nil
+		}
+	}
+	return lines
+}
+
 // coverageWidth is the width that the measures of coverage are wrapped at.
 const coverageWidth = 100
 
@@ -204,11 +219,13 @@ func coverageLines(s Style, r *checkers.Report) []string {
 			if m.Needed == 0 {
 				continue
 			}
-			item := fmt.Sprintf("%s %s/%s", m.Name, Count(m.Seen), Count(m.Needed))
+			item := s.Text(fmt.Sprintf("%s %s/%s", m.Name, Count(m.Seen), Count(m.Needed)))
 			if m.Seen < m.Needed {
 				item += " (!)"
 			}
-			items = append(items, s.Text(item))
+			if !slices.Contains(items, item) { // two checkers may count the same thing
+				items = append(items, item)
+			}
 		}
 	}
 	if len(items) == 0 {

@@ -92,7 +92,7 @@ func TestEnd(t *testing.T) {
 			holds("no-crash", 3, "nodes"),
 			checkers.Verdict{Checker: "no-duplicates", Outcome: checkers.NotApplicable, Reason: "the producers are not idempotent"},
 			coverage(checkers.Holds, "every minimum was seen", 31))}, 1},
-		{"inconclusive", show.Ending{Run: interrupted, Facts: exampleFacts(), Report: exampleReport(checkers.Inconclusive, "coverage: 7 of 30 election intervals were seen",
+		{"inconclusive", show.Ending{Run: interrupted, Facts: exampleFacts(), Report: exampleReport(checkers.Inconclusive, "coverage: 7 of 30 intervals were seen",
 			holds("single-leader-proposing", 4312, "leader checks, proposals and entries"), coverage(checkers.Inconclusive, "7 of 30 intervals were seen", 7))}, 3},
 		{"harness", show.Ending{Run: failed, Report: exampleReport(checkers.Inconclusive, "the cluster did not start",
 			coverage(checkers.Inconclusive, "0 of 30 intervals were seen", 0))}, 3},
