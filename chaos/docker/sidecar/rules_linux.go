@@ -15,49 +15,52 @@ import (
 func newRules() rules { return &ruleset{} }
 
 // ruleset is one nftables table: a chain for what comes in and one for what goes out, and in each a rule a peer that
-// counts and drops. The rule's name for reports is in its user data.
+// counts, and drops or not. The rule's name for reports is in its user data.
 type ruleset struct {
 	conn  nftables.Conn
-	table *nftables.Table
+	table *nftables.Table // nil while there is none
 }
 
-func (r *ruleset) set(c Cut) error {
-	family := nftables.TableFamilyIPv4
-	if c.All {
-		family = nftables.TableFamilyINet // IPv6 is cut as well
+func (r *ruleset) set(c Cut, drop bool) error {
+	table := &nftables.Table{Name: c.Table, Family: nftables.TableFamilyIPv4}
+	if r.table != nil {
+		r.conn.DelTable(r.table) // in one batch with what follows: there is no moment without rules
 	}
-	r.table = &nftables.Table{Name: c.Table, Family: family}
-	r.conn.CreateTable(r.table) // fails if somebody has it
-	in := r.chain("in", nftables.ChainHookInput)
-	out := r.chain("out", nftables.ChainHookOutput)
-	if c.All {
-		r.drop(in, "in", notLoopback(expr.MetaKeyIIFNAME))
-		r.drop(out, "out", notLoopback(expr.MetaKeyOIFNAME))
-	}
+	r.conn.CreateTable(table) // fails if somebody else has it
+	in := r.chain(table, "in", nftables.ChainHookInput)
+	out := r.chain(table, "out", nftables.ChainHookOutput)
 	for name, addr := range c.Peers {
 		const source, destination = 12, 16 // offsets in the IPv4 header (RFC 791)
-		r.drop(in, "in "+name, address(source, addr))
-		r.drop(out, "out "+name, address(destination, addr))
+		r.rule(in, "in "+name, address(source, addr), drop)
+		r.rule(out, "out "+name, address(destination, addr), drop)
+	}
+	if c.Others {
+		r.rule(in, "in others", notLoopback(expr.MetaKeyIIFNAME), drop)
+		r.rule(out, "out others", notLoopback(expr.MetaKeyOIFNAME), drop)
 	}
 	if err := r.conn.Flush(); err != nil {
-		table := r.table
-		r.table = nil // the batch is all or nothing: there is nothing of ours to remove
-		return fmt.Errorf("creating table %s: %w", table.Name, err)
+		return fmt.Errorf("writing table %s: %w", c.Table, err) // a batch is all or nothing
 	}
+	r.table = table
 	return nil
 }
 
-func (r *ruleset) chain(name string, hook *nftables.ChainHook) *nftables.Chain {
+func (r *ruleset) chain(table *nftables.Table, name string, hook *nftables.ChainHook) *nftables.Chain {
 	return r.conn.AddChain(&nftables.Chain{
-		Name: name, Table: r.table, Type: nftables.ChainTypeFilter,
+		Name: name, Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 	})
 }
 
-func (r *ruleset) drop(chain *nftables.Chain, name string, match []expr.Any) {
+// rule ends the packet's way through the chain either way, so that each packet counts once.
+func (r *ruleset) rule(chain *nftables.Chain, name string, match []expr.Any, drop bool) {
+	verdict := expr.VerdictAccept
+	if drop {
+		verdict = expr.VerdictDrop
+	}
 	r.conn.AddRule(&nftables.Rule{
-		Table: r.table, Chain: chain, UserData: []byte(name),
-		Exprs: append(match, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}),
+		Table: chain.Table, Chain: chain, UserData: []byte(name),
+		Exprs: append(match, &expr.Counter{}, &expr.Verdict{Kind: verdict}),
 	})
 }
 
@@ -79,7 +82,7 @@ func address(offset uint32, a netip.Addr) []expr.Any {
 	}
 }
 
-func (r *ruleset) dropped() (map[string]int64, error) {
+func (r *ruleset) packets() (map[string]int64, error) {
 	counts := map[string]int64{}
 	for _, name := range []string{"in", "out"} {
 		found, err := r.conn.GetRules(r.table, &nftables.Chain{Name: name, Table: r.table})

@@ -11,6 +11,6 @@ type none struct{}
 
 var errLinux = errors.New("nftables is there on Linux only")
 
-func (none) set(Cut) error                      { return errLinux }
-func (none) dropped() (map[string]int64, error) { return nil, errLinux }
+func (none) set(Cut, bool) error                { return errLinux }
+func (none) packets() (map[string]int64, error) { return nil, errLinux }
 func (none) remove() error                      { return nil }

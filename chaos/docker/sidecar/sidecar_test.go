@@ -22,7 +22,7 @@ func TestArgsAreReadBack(t *testing.T) {
 		"peers": {Table: "soak-1", Peers: map[string]netip.Addr{
 			"n2": netip.MustParseAddr("172.20.0.12"), "n3": netip.MustParseAddr("172.20.0.13"),
 		}},
-		"all": {Table: "soak-2", All: true},
+		"others": {Table: "soak-2", Others: true},
 	} {
 		args := c.Args()
 		if args[0] != "sidecar" {
@@ -37,8 +37,8 @@ func TestArgsAreReadBack(t *testing.T) {
 
 func TestBadArgsAreRefused(t *testing.T) {
 	for _, args := range []string{
-		"", "--table soak", "--table filter --all", "--table soak --all --peer n2=1.2.3.4", "--table soak --peer 1.2.3.4",
-		"--table soak --peer n2=host", "--table soak --peer n2=::1", "--table soak --all more", "--what",
+		"", "--table soak", "--table filter --others", "--table soak --peer others=1.2.3.4", "--table soak --peer 1.2.3.4",
+		"--table soak --peer n2=host", "--table soak --peer n2=::1", "--table soak --others more", "--what",
 	} {
 		var said bytes.Buffer
 		if code := Main(strings.Fields(args), io.Discard, &said); code != 2 || !strings.Contains(said.String(), "error: sidecar:") {
@@ -51,15 +51,20 @@ func TestBadArgsAreRefused(t *testing.T) {
 type fake struct {
 	setErr, removeErr error
 	isSet             bool
-	packets           int64
+	drops             []bool // each time that rules were set
+	count             int64
 	removed           time.Time
 }
 
-func (f *fake) set(Cut) error { f.isSet = f.setErr == nil; return f.setErr }
+func (f *fake) set(_ Cut, drop bool) error {
+	f.isSet, f.count = f.setErr == nil, 0
+	f.drops = append(f.drops, drop)
+	return f.setErr
+}
 
-func (f *fake) dropped() (map[string]int64, error) {
-	f.packets++
-	return map[string]int64{"in": f.packets}, nil
+func (f *fake) packets() (map[string]int64, error) {
+	f.count++
+	return map[string]int64{"in n2": f.count}, nil
 }
 
 func (f *fake) remove() error { f.isSet = false; f.removed = time.Now(); return f.removeErr }
@@ -116,7 +121,7 @@ func TestTheRulesGoWhenTheLeaseEnds(t *testing.T) {
 					t.Errorf("rules set %v, removed after %v; want gone after %v", f.isSet, f.removed.Sub(start), test.want)
 				}
 				rs := reports(t, &out)
-				if rs[0].State != Set || rs[0].Dropped["in"] != 1 || rs[len(rs)-1].State != Removed {
+				if rs[0].State != Passing || rs[0].Packets["in n2"] != 1 || rs[len(rs)-1].State != Removed {
 					t.Errorf("first report %+v, last %+v", rs[0], rs[len(rs)-1])
 				}
 				if want := int(test.want / ReportEvery); len(rs) < want {
@@ -125,6 +130,37 @@ func TestTheRulesGoWhenTheLeaseEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestPacketsPassUntilToldToDropAndAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f fake
+		var out bytes.Buffer
+		stdin, w := io.Pipe()
+		go func() {
+			for _, order := range "d.dp" { // told twice to drop, it keeps its counters
+				time.Sleep(ReportEvery * 3 / 2)
+				w.Write([]byte{byte(order)})
+			}
+			time.Sleep(ReportEvery * 3 / 2)
+			w.Close()
+		}()
+		if err := hold(&f, Cut{}, stdin, &out, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]bool{false, true, false}, f.drops); diff != "" {
+			t.Errorf("dropping: %s", diff)
+		}
+		var states []string
+		for _, r := range reports(t, &out) {
+			if len(states) == 0 || states[len(states)-1] != r.State {
+				states = append(states, r.State)
+			}
+		}
+		if diff := cmp.Diff([]string{Passing, Dropping, Passing, Removed}, states); diff != "" {
+			t.Errorf("states: %s", diff)
+		}
+	})
 }
 
 func TestFailuresAreSaid(t *testing.T) {
