@@ -10,7 +10,7 @@ import (
 // Status is where the run stands, for a person who watches.
 type Status struct {
 	Phase                     string
-	Intervals, Wanted         int   // interval checks counted, of those asked for
+	Intervals, Wanted         int   // interval checks counted, of those asked for or needed, whichever is more
 	RaftLeader                int32 // 0 if none is known
 	Term                      uint64
 	Active                    []history.Fault // being injected, in effect or being healed
@@ -42,7 +42,7 @@ func (s *Status) count(op *history.Operation) {
 func (l *Loop) Status() Status {
 	s := l.status
 	s.Phase = l.phase
-	s.Intervals, s.Wanted = l.counted, l.s.Intervals
+	s.Intervals, s.Wanted = l.counted, max(l.s.Intervals, l.s.Minimums.Intervals)
 	s.RaftLeader, s.Term = l.view.leader, l.view.leaderTerm
 	for i := range l.faults.steps {
 		if st := &l.faults.steps[i]; st.state == injecting || st.state == active || st.state == healing {

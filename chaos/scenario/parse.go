@@ -67,9 +67,12 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 		Description:      o.text("description", ""),
 		Nodes:            o.number("nodes", 3, minNodes, maxNodes),
 		ElectionInterval: o.duration("election_interval", 12*time.Second, minInterval, maxInterval),
-		Intervals:        o.number("intervals", 30, 1, maxIntervals),
 		Duration:         o.duration("duration", 0, 0, maxDuration),
 		Steady:           o.number("steady", 3, 0, maxIntervals),
+	}
+	s.Intervals = o.number("intervals", 30, 0, maxIntervals)
+	if s.Intervals == 0 && s.Duration == 0 {
+		r.fail(o.at("intervals"), "", "the scenario: intervals: 0 needs a duration: nothing else would end the run")
 	}
 	if !plainName(s.Name) {
 		r.fail(o.at("name"), "", "the scenario: name: %q: want letters, digits, dots, dashes and underscores", s.Name)

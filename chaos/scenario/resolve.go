@@ -52,8 +52,8 @@ func (s *Scenario) Resolve(f Flags) (*Scenario, error) {
 	case f.Duration > 0:
 		asked = int(f.Duration / c.ElectionInterval)
 		c.Duration = f.Duration
-		c.Intervals = max(fewestIntervals, min(s.Intervals, asked*2/3))
-		c.Minimums.Intervals = c.Intervals
+		c.Intervals = min(s.Intervals, asked*2/3)
+		c.Minimums.Intervals = max(fewestIntervals, c.Intervals)
 	}
 	c.scaleWork(time.Duration(asked) * c.ElectionInterval)
 	if asked < fullSchedule && asked < s.Intervals {

@@ -23,7 +23,7 @@ type Scenario struct {
 	Nodes            int           // ids are 1..Nodes; 3 to 9
 	ElectionInterval time.Duration // period of the leader-election service
 	SessionTimeout   time.Duration // of a broker's session; at least 500 ms
-	Intervals        int           // interval checks to count from the end of start
+	Intervals        int           // interval checks to count from the end of start; 0 only with a Duration
 	Duration         time.Duration // 0, or: the run ends after this long, counted from the end of start
 	Steady           int           // interval checks to count before the first fault
 	Topics           []Topic       // record topics; never deleted in a run
