@@ -25,6 +25,7 @@ type testCluster struct {
 	events []history.Event
 	cfg    func(*Config)
 	cut    map[[2]int32]bool // ordered pairs whose messages are lost
+	jitter func() int64      // ns that a message takes longer than testLatency
 }
 
 type testNode struct {
@@ -60,7 +61,7 @@ func (q *testQueue) Push(x any)   { *q = append(*q, x.(testEvent)) }
 func (q *testQueue) Pop() any     { o := *q; e := o[len(o)-1]; *q = o[:len(o)-1]; return e }
 
 func newTestCluster(t *testing.T, set bugs.Set, cfg func(*Config)) *testCluster {
-	c := &testCluster{t: t, now: testStart, nodes: map[int32]*testNode{}, cut: map[[2]int32]bool{}}
+	c := &testCluster{t: t, now: testStart, nodes: map[int32]*testNode{}, cut: map[[2]int32]bool{}, jitter: func() int64 { return 0 }}
 	c.cfg = func(x *Config) {
 		x.Bugs = set
 		if cfg != nil {
@@ -121,10 +122,9 @@ func (c *testCluster) ready(n *testNode) {
 	c.events = append(c.events, out.Events...)
 	gen := n.gen
 	for _, op := range out.Disk {
-		done := n.disk.do(op)
 		c.at(testLatency, func() {
-			if n.gen == gen {
-				c.step(n, done)
+			if n.gen == gen { // what had not reached the disk when its node died is lost
+				c.step(n, n.disk.do(op))
 			}
 		})
 	}
@@ -136,7 +136,7 @@ func (c *testCluster) ready(n *testNode) {
 		if m.Raft != nil {
 			m.Raft = proto.Clone(m.Raft).(*pb.Message)
 		}
-		c.at(testLatency, func() {
+		c.at(testLatency+c.jitter(), func() {
 			if !c.cut[[2]int32{m.From, m.To}] {
 				c.step(to, PeerInput{m})
 			}

@@ -311,6 +311,18 @@ func (n *Node) answerFetch(c *fetchCall) {
 	}
 }
 
+// bound empties what goes beyond the answer's bytes: a cold read gives at least one batch, however large.
+func (c *fetchCall) bound(maxBytes int) {
+	total := 0
+	for i := range c.parts {
+		a := c.parts[i].a
+		if total > 0 && total+len(a.RecordBatches) > maxBytes {
+			a.RecordBatches = []byte{}
+		}
+		total += len(a.RecordBatches)
+	}
+}
+
 // coldRead reads from disk what is no longer in memory. What was not durable when it began is cut off: a truncation and other
 // batches could have come between.
 func (n *Node) coldRead(c *fetchCall, p *fetchPart, limit int64, most int) {
@@ -331,6 +343,7 @@ func (n *Node) coldRead(c *fetchCall, p *fetchPart, limit int64, most int) {
 			p.a.RecordBatches = data
 		}
 		if c.reads == 0 {
+			c.bound(int(min(c.req.MaxBytes, n.cfg.MaxFetchBytes)))
 			n.sendFetch(c)
 		}
 	})

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -128,7 +129,7 @@ func (n *Node) producePartition(c *produceCall, name string, t *meta.Topic, unkn
 	if r.role != replicaLeader {
 		return errNotLeader
 	}
-	h, code := checkProduced(q.Records, c.req.Version, n.cfg.MaxRecordBatch)
+	h, code := checkProduced(q.Records, c.req.Version, n.maxBatch(t))
 	if code != errNone {
 		return code
 	}
@@ -151,6 +152,18 @@ func (n *Node) producePartition(c *produceCall, name string, t *meta.Topic, unkn
 		n.produceDone(w)
 	}
 	return errNone
+}
+
+// maxBatch is the largest batch that a topic takes, in bytes: its max.message.bytes or the node's default, and never more
+// than fits into one answer to a follower.
+func (n *Node) maxBatch(t *meta.Topic) int32 {
+	limit := int64(n.cfg.MaxRecordBatch)
+	if v, ok := t.Config("max.message.bytes"); ok {
+		if x, err := strconv.ParseInt(v, 10, 64); err == nil {
+			limit = x
+		}
+	}
+	return int32(min(limit, int64(n.cfg.MaxFetchBytes)))
 }
 
 // checkProduced checks what a producer sent for one partition: exactly one whole batch, as Kafka wants it since version 3.
