@@ -111,7 +111,7 @@ func (e *env) ending(f *results.Folder, run *history.Run, r *checkers.Report, o 
 	if err != nil {
 		e.note("%v", err)
 	}
-	return show.End(e.stdout, st, show.Ending{Run: run, Report: r, Facts: facts, Folder: f.Path(), Reproduce: e.reproduce(f, run)})
+	return show.End(e.stdout, st, show.Ending{Run: run, Report: r, Facts: facts, Folder: f.Path(), Reproduce: e.reproduce(f, run, r.Outcome)})
 }
 
 // verdictLine is the last line of --json.
@@ -129,7 +129,8 @@ func (e *env) note(format string, args ...any) {
 }
 
 // reproduce is the command that does a run again: its executed schedule where there is one, else its scenario.
-func (e *env) reproduce(f *results.Folder, run *history.Run) []string {
+// A violation need not be waited out.
+func (e *env) reproduce(f *results.Folder, run *history.Run, outcome checkers.Outcome) []string {
 	words := append(e.program(), "run")
 	if f != nil && f.HasSchedule() {
 		words = append(words, f.Schedule())
@@ -142,6 +143,9 @@ func (e *env) reproduce(f *results.Folder, run *history.Run) []string {
 	words = append(words, "--seed", fmt.Sprint(run.Seed))
 	for _, b := range run.Bugs {
 		words = append(words, "--bug", b)
+	}
+	if outcome == checkers.Violated {
+		words = append(words, "--fail-fast")
 	}
 	return words
 }

@@ -206,14 +206,14 @@ func TestReproduce(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &env{args: []string{"/tmp/go-build123/b001/exe/soak", "run"}}
-	if got, want := strings.Join(e.reproduce(f, run), " "), "go run ./cmd/soak run quick --driver process --seed 9 --bug forward-hides-error"; got != want {
+	if got, want := strings.Join(e.reproduce(f, run, checkers.Holds), " "), "go run ./cmd/soak run quick --driver process --seed 9 --bug forward-hides-error"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if err := f.WriteSchedule([]byte("name: quick\n")); err != nil {
 		t.Fatal(err)
 	}
 	e.args[0] = "bin/soak"
-	if got, want := strings.Join(e.reproduce(f, run), " "), "bin/soak run "+f.Schedule()+" --driver process --seed 9 --bug forward-hides-error"; got != want {
+	if got, want := strings.Join(e.reproduce(f, run, checkers.Violated), " "), "bin/soak run "+f.Schedule()+" --driver process --seed 9 --bug forward-hides-error --fail-fast"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
