@@ -72,7 +72,6 @@ func (n *Node) handle(req kmsg.Request, info ctlInfo, from int32, done func(ctlR
 
 // controllerReady is called when this node leads and its own-term entry is applied (and again with later entries).
 func (n *Node) controllerReady() {
-	n.electorReady()
 	n.startupReady()
 	waiting := n.ctl.waiting
 	n.ctl.waiting = nil

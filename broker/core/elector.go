@@ -67,7 +67,8 @@ func (n *Node) electorSessionBack() {
 	}
 }
 
-// electorReady is called when the own-term entry of a new leader is applied. The interval begins anew; if a partition's leader has no
+// electorReady is called when an entry of the present term is applied on a node that may elect: on the controller that is its
+// own-term entry. The interval begins anew; if a partition's leader has no
 // live session by now (it often expired before this leader existed) the check is made at once.
 func (n *Node) electorReady() {
 	if n.elector.checked == n.role.Term {

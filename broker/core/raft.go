@@ -204,6 +204,9 @@ func (n *Node) applyEntries(entries []*pb.Entry) {
 	if n.ownTermApplied() {
 		n.controllerReady()
 	}
+	if n.appliedTerm == n.role.Term && n.mayElect() {
+		n.electorReady()
+	}
 }
 
 func (n *Node) applyCommand(e *pb.Entry) {
