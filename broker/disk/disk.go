@@ -51,6 +51,7 @@ type Dir struct {
 
 	mu     sync.RWMutex // guards what follows: the write queues and readers meet here
 	logs   map[core.PartitionID]*partlog.Log
+	broken map[core.PartitionID]error // logs that could not be made: as good as poisoned
 	closed bool
 }
 
@@ -64,7 +65,7 @@ type Cut struct {
 // boot number is 1 at first. Errors: *LockedError, *WrongNodeError, *FormatError, *DamageError, those of packages raftlog
 // and partlog, or the file system's; see Hint.
 func Open(fsys vfs.FS, dir string, o Options) (*Dir, core.Boot, uint64, error) {
-	d := &Dir{fs: fsys, dir: dir, opts: o, logs: map[core.PartitionID]*partlog.Log{}}
+	d := &Dir{fs: fsys, dir: dir, opts: o, logs: map[core.PartitionID]*partlog.Log{}, broken: map[core.PartitionID]error{}}
 	boot, number, err := d.open()
 	if err != nil {
 		_ = d.closeAll() // the first error says what is wrong
@@ -157,11 +158,12 @@ func (d *Dir) openLogs() ([]core.LogInfo, error) {
 // openLog opens or makes a partition's log and takes note of it.
 func (d *Dir) openLog(id core.PartitionID) (*partlog.Log, error) {
 	l, err := partlog.Open(d.fs, d.logDir(id), partlog.Options{SegmentBytes: d.opts.SegmentBytes})
-	if err != nil {
-		return nil, err
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err != nil {
+		d.broken[id] = err
+		return nil, err
+	}
 	d.logs[id] = l
 	return l, nil
 }

@@ -84,7 +84,10 @@ func (d *Dir) write(op *core.DiskOp) (on target, end int64, err error) {
 		}
 		return d.raft, 0, d.raft.Save(op.HardState, op.Entries, false)
 	}
-	l := d.log(op.Part)
+	l, err := d.log(op.Part)
+	if err != nil {
+		return nil, 0, err
+	}
 	switch op.Kind {
 	case core.OpLogAppend:
 		if l == nil {
@@ -118,19 +121,23 @@ func (d *Dir) write(op *core.DiskOp) (on target, end int64, err error) {
 	return nil, 0, fmt.Errorf("unknown disk operation %d", op.Kind)
 }
 
-func (d *Dir) log(id core.PartitionID) *partlog.Log {
+// log answers a partition's log, nil if there is none.
+func (d *Dir) log(id core.PartitionID) (*partlog.Log, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.logs[id]
+	if d.closed {
+		return nil, ErrClosed
+	}
+	return d.logs[id], d.broken[id]
 }
 
 // Read executes an OpLogRead. It may be called from any number of goroutines beside Do. A log that is not there reads as an empty one.
 func (d *Dir) Read(op core.DiskOp) core.DiskDone {
 	done := core.DiskDone{ID: op.ID}
-	l := d.log(op.Part)
+	l, err := d.log(op.Part)
 	switch {
-	case d.isClosed():
-		done.Err = ErrClosed
+	case err != nil:
+		done.Err = err
 	case l != nil:
 		done.Data, done.Err = l.Read(op.Offset, int(op.Max))
 	case op.Offset != 0:

@@ -62,11 +62,16 @@ func readNode(fsys vfs.FS, dir string) (n nodeInfo, err error) {
 	if k, err := f.ReadAt(b, 0); k < len(b) {
 		return n, fmt.Errorf("read %s: %w", path, err)
 	}
-	if err := json.Unmarshal(b, &n); err != nil {
+	// The format first, alone: in another one the rest may mean something else.
+	var head struct{ Format int }
+	if err := json.Unmarshal(b, &head); err != nil {
 		return n, &DamageError{File: path, Reason: err.Error()}
 	}
-	if n.Format != Format {
-		return n, &FormatError{File: path, Have: n.Format, Want: Format}
+	if head.Format != Format {
+		return n, &FormatError{File: path, Have: head.Format, Want: Format}
+	}
+	if err := json.Unmarshal(b, &n); err != nil {
+		return n, &DamageError{File: path, Reason: err.Error()}
 	}
 	if n.Node < 1 || n.Boot < 1 {
 		return n, &DamageError{File: path, Reason: fmt.Sprintf("node id %d, boot %d", n.Node, n.Boot)}

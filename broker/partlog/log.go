@@ -65,6 +65,7 @@ type Log struct {
 	segs   []*segment   // ascending by offset, never empty; the last one takes the appends
 	epochs []EpochStart
 	failed error // what poisoned the log
+	closed bool
 }
 
 // Open opens the log in dir and checks every byte of it; where there is none it makes an empty one that starts at offset
@@ -284,9 +285,10 @@ func (l *Log) Read(offset int64, limit int) ([]byte, error) {
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errors.Is(l.failed, ErrClosed) {
+	if l.closed {
 		return ErrClosed
 	}
+	l.closed = true
 	l.failed = fmt.Errorf("%s: %w", l.dir, ErrClosed)
 	return l.closeFiles()
 }
@@ -320,7 +322,11 @@ func (l *Log) Remove() error {
 		err = removeAll(l.fs, gone)
 	}
 	if err != nil {
-		return fmt.Errorf("remove partition log %s: %w", l.dir, err)
+		err = fmt.Errorf("remove partition log %s: %w", l.dir, err)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.failed = err // says more than that it is closed
+		return err
 	}
 	return nil
 }

@@ -179,13 +179,14 @@ const maxKeptBuffer = 1 << 20
 
 // roll begins a new segment with the hard state, the old one synced: then a crash can tear only the last.
 func (l *Log) roll() error {
-	if err := l.file.Sync(); err != nil {
-		return err
-	}
-	if err := l.file.Close(); err != nil {
+	old := l.file
+	if err := old.Sync(); err != nil {
 		return err
 	}
 	if err := l.create(l.seq + 1); err != nil {
+		return err
+	}
+	if err := old.Close(); err != nil {
 		return err
 	}
 	return l.write(l.hard, nil)
