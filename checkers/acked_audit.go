@@ -39,9 +39,7 @@ type stranger struct {
 
 func (a *audit) run() {
 	a.judged = map[int64]bool{}
-	for _, r := range a.replicas {
-		a.visible = max(a.visible, a.checker.drains.high(r))
-	}
+	a.visible = a.checker.drains.highs[a.partition]
 	if a.checker.promised() {
 		a.acknowledged()
 	}

@@ -30,11 +30,12 @@ type replica struct {
 type drains struct {
 	want   []replica // by the run's description
 	pieces map[replica][]*history.Operation
+	highs  map[partition]int64 // highest high watermark that any replica answered with
 	sorted bool
 }
 
 func newDrains(run *history.Run) drains {
-	d := drains{pieces: map[replica][]*history.Operation{}}
+	d := drains{pieces: map[replica][]*history.Operation{}, highs: map[partition]int64{}}
 	for _, t := range run.RecordTopics {
 		for p := range t.Partitions {
 			for _, n := range t.Replicas {
@@ -50,11 +51,13 @@ func (d *drains) add(op *history.Operation) {
 	if op.Drain != nil && op.Outcome == history.OK {
 		r := replica{partition{op.Drain.Topic, op.Drain.Partition}, op.Drain.Replica}
 		d.pieces[r] = append(d.pieces[r], op)
+		d.highs[r.partition] = max(d.highs[r.partition], op.Drain.High)
 		d.sorted = false
 	}
 }
 
-// read is how far a replica was read without a gap, and whether that is its end.
+// read is how far a replica was read without a gap, and whether that is its end. A replica that ends below a high watermark which
+// another one named has more to come: its end is not its own.
 func (d *drains) read(r replica) (next int64, end bool) {
 	if !d.sorted {
 		for _, pieces := range d.pieces {
@@ -66,15 +69,19 @@ func (d *drains) read(r replica) (next int64, end bool) {
 		if op.Drain.From > next {
 			break
 		}
-		next = max(next, op.Drain.To)
-		end = end || op.Drain.End && op.Drain.To == next
+		switch to := op.Drain.To; {
+		case to > next:
+			next, end = to, op.Drain.End
+		case to == next:
+			end = end || op.Drain.End
+		}
 	}
 	for _, op := range d.pieces[r] {
 		if op.Drain.To > next { // something was read behind the gap: the end is not here
 			return next, false
 		}
 	}
-	return next, end
+	return next, end && next >= d.highs[r.partition]
 }
 
 // high is the highest high watermark that the replica answered with, 0 if none.

@@ -1,0 +1,270 @@
+package checkers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"soak/history"
+)
+
+// folder writes a story as a run folder.
+func folder(t *testing.T, s *story) string {
+	t.Helper()
+	dir := t.TempDir()
+	r, err := history.NewRecorder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range s.events {
+		r.Event(*e)
+	}
+	for _, op := range s.ops {
+		r.Operation(op)
+	}
+	for _, f := range s.faults {
+		r.Fault(*f)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// goodRun is a run that every checker holds to be sound.
+func goodRun() *story {
+	s := fullRun()
+	s.commit(2, 2, topicCommand("create_topic", "of-the-leader"), 1, 2)
+	for _, e := range s.events { // fullRun plants checks that coverage must not count; a sound run has none
+		if c, ok := e.Body.(*history.LeaderCheck); ok && c.Role != history.RoleLeader {
+			e.Body = &history.Stall{Nanos: 1}
+		}
+	}
+	return s
+}
+
+func TestJudgeASoundRun(t *testing.T) {
+	s := goodRun()
+	r, pictures, err := Judge(folder(t, s), &s.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range r.Verdicts {
+		if v.Outcome != Holds || v.Checked == 0 || v.CheckedWhat == "" {
+			t.Errorf("%s: %s, %d %s: %s", v.Checker, v.Outcome, v.Checked, v.CheckedWhat, v.Reason)
+		}
+	}
+	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "6 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
+		t.Errorf("got %+v, %d pictures", r, len(pictures))
+	}
+	// A folder without its metrics is judged, and says so.
+	if len(r.Notes) != 0 {
+		t.Errorf("notes: %v", r.Notes)
+	}
+}
+
+func TestTheSameFolderGivesTheSameBytes(t *testing.T) {
+	s := goodRun()
+	s.check(1, 2, history.RoleFollower)
+	s.op(misses(3000, 3001))
+	s.op(create(3002, 3003, "z"))
+	s.op(create(3004, 3005, "z"))
+	dir := folder(t, s)
+	var first []byte
+	for range 3 {
+		r, pictures, err := Judge(dir, &s.run)
+		if err != nil || len(pictures[PictureLinearizable]) == 0 {
+			t.Fatal(err, len(pictures))
+		}
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = data
+		}
+		if !bytes.Equal(first, data) {
+			t.Fatal(cmp.Diff(string(first), string(data)))
+		}
+		var back Report
+		if err := json.Unmarshal(data, &back); err != nil || cmp.Diff(*r, back) != "" {
+			t.Fatal(err, cmp.Diff(*r, back))
+		}
+	}
+}
+
+func TestTheWorstVerdictWins(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		more     func(s *story)
+		outcome  Outcome
+		exit     int
+		sentence string
+	}{
+		{"violated", func(s *story) { s.check(1, 2, history.RoleFollower) }, Violated, 1, "single-leader-proposing: n1 ran a partition leader check"},
+		{"violated by two", func(s *story) {
+			s.event(1, &history.Propose{Term: 2, Role: history.RoleFollower, Outcome: history.ProposeRefused})
+		}, Violated, 1, "; also zero-proposal-errors"},
+		{"violated over a harness error", func(s *story) {
+			s.check(1, 2, history.RoleFollower)
+			s.run.HarnessError = "disk full"
+		}, Violated, 1, "single-leader"},
+		{"a harness error over inconclusive", func(s *story) { s.run.HarnessError = "disk full" }, Inconclusive, 4, "coverage: the harness failed: disk full"},
+		{"inconclusive", func(s *story) { s.run.Minimums.Intervals = 30 }, Inconclusive, 3, "coverage: intervals 10 of 30"},
+		{"inconclusive for many reasons", func(s *story) { s.run.Minimums.Intervals = 30; s.ops = nil }, Inconclusive, 3, "coverage: intervals 10 of 30"},
+		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "5 checkers hold, 1 not applicable"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := goodRun()
+			c.more(s)
+			r, _, err := Judge(folder(t, s), &s.run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Outcome != c.outcome || r.ExitCode() != c.exit || !strings.Contains(r.Sentence, c.sentence) {
+				t.Errorf("got %s, exit %d: %s\nwant %s, exit %d: …%s…", r.Outcome, r.ExitCode(), r.Sentence, c.outcome, c.exit, c.sentence)
+			}
+		})
+	}
+	if r := (Report{Verdicts: []Verdict{{Outcome: NotApplicable}}}); true {
+		if r.conclude(); r.Outcome != Inconclusive || r.ExitCode() != 3 {
+			t.Errorf("only not applicable: %s", r.Outcome)
+		}
+	}
+}
+
+// faulty panics where it is told to.
+type faulty struct {
+	ledger
+	event, finish, pictures, found bool
+}
+
+func (f *faulty) Event(*history.Event) {
+	if f.found {
+		f.violate(Violation{Kind: "k", Sentence: "something was found", Evidence: []string{"e"}})
+	}
+	if f.event {
+		panic("an event it did not foresee")
+	}
+}
+
+func (f *faulty) Finish() Verdict {
+	if f.finish {
+		panic("no way to finish")
+	}
+	return f.verdict(1, "things", "fine", nil)
+}
+
+func (f *faulty) Pictures() Pictures {
+	if f.pictures {
+		panic("no paint")
+	}
+	return Pictures{"a.html": []byte("a")}
+}
+
+func TestACheckerThatCrashesIsInconclusiveAndHidesNoOther(t *testing.T) {
+	s := goodRun()
+	dir := folder(t, s)
+	for _, c := range []struct {
+		name     string
+		broken   faulty
+		outcome  Outcome
+		reason   string
+		pictures int
+	}{
+		{"on an event", faulty{event: true}, Inconclusive, "the checker crashed: an event it did not foresee", 1},
+		{"at the end", faulty{finish: true}, Inconclusive, "the checker crashed: no way to finish", 1},
+		{"after a find", faulty{found: true, event: true}, Violated, "something was found; then the checker crashed", 1},
+		{"while drawing", faulty{pictures: true}, Holds, "fine", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.broken.id = "faulty"
+			other := &faulty{ledger: ledger{id: "other"}}
+			r, pictures, err := judge(dir, &s.run, []Checker{&c.broken, other, newSingleLeader(&s.run)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := r.Verdicts[0]; v.Checker != "faulty" || v.Outcome != c.outcome || !strings.Contains(v.Reason, c.reason) {
+				t.Errorf("got %+v", v)
+			}
+			for _, v := range r.Verdicts[1:] {
+				if v.Outcome != Holds {
+					t.Errorf("%s was hidden: %+v", v.Checker, v)
+				}
+			}
+			if len(pictures) != c.pictures {
+				t.Errorf("%d pictures", len(pictures))
+			}
+		})
+	}
+}
+
+func TestJudgeReadsWhatIsNotWhole(t *testing.T) {
+	s := goodRun()
+	dir := folder(t, s)
+	events := filepath.Join(dir, history.EventsFile)
+	whole, err := os.ReadFile(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(events, whole[:len(whole)-5], 0o600)
+	os.Remove(filepath.Join(dir, history.HistoryFile))
+	r, _, err := Judge(dir, &s.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ExitCode() != 3 || len(r.Notes) != 2 || !strings.Contains(r.Notes[0], "history.jsonl is missing") || !strings.Contains(r.Notes[1], "the last line of events.jsonl is cut") {
+		t.Errorf("exit %d, notes %q", r.ExitCode(), r.Notes)
+	}
+	os.WriteFile(events, append([]byte("{edited\n"), whole...), 0o600)
+	var damage *history.DamageError
+	if _, _, err := Judge(dir, &s.run); !errors.As(err, &damage) || damage.Line != 1 {
+		t.Errorf("an edited line: %v", err)
+	}
+}
+
+func TestLiveCheckersAreThoseThatSaySo(t *testing.T) {
+	live := map[string]bool{}
+	for _, c := range NewLive(&history.Run{}) {
+		live[c.ID()] = true
+	}
+	want := map[string]bool{SingleLeaderProposing: true, ZeroProposalErrors: true, NoCrash: true}
+	if d := cmp.Diff(want, live); d != "" {
+		t.Error(d)
+	}
+	for i, c := range New(&history.Run{}) {
+		info := List()[i]
+		if c.ID() != info.ID || info.What == "" || info.Live != live[info.ID] {
+			t.Errorf("%s is listed as %+v", c.ID(), info)
+		}
+		// What saw nothing never passes.
+		if v := c.Finish(); v.Outcome == Holds || v.Outcome == Violated {
+			t.Errorf("%s: %s on an empty history", v.Checker, v.Outcome)
+		}
+	}
+}
+
+func TestOutcomesInText(t *testing.T) {
+	for o, want := range map[Outcome][2]string{
+		Inconclusive: {"INCONCLUSIVE", "inconclusive"}, Holds: {"HOLDS", "holds"}, Violated: {"VIOLATED", "violated"}, NotApplicable: {"NOT APPLICABLE", "not-applicable"},
+	} {
+		text, err := o.MarshalText()
+		var back Outcome
+		if err != nil || o.String() != want[0] || string(text) != want[1] || back.UnmarshalText(text) != nil || back != o {
+			t.Errorf("%d: %s, %s, %v", o, o, text, err)
+		}
+	}
+	var o Outcome
+	if o.UnmarshalText([]byte("passed")) == nil {
+		t.Error("an unknown outcome was taken")
+	}
+	if _, err := Outcome(9).MarshalText(); err == nil {
+		t.Error("an unknown number was written")
+	}
+}
