@@ -23,7 +23,7 @@ func cleanCommand(e *env, args []string) (int, error) {
 	defer cancel()
 	say := func(format string, a ...any) { e.note(format, a...) }
 	removed, err := process.Clean(ctx, say)
-	if engine := dockerAvailable(ctx); engine == nil {
+	if engine := docker.Available(ctx); engine == nil {
 		more, derr := docker.Clean(ctx, say)
 		removed, err = append(removed, more...), errors.Join(err, derr)
 	} else {

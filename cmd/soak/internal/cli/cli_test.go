@@ -148,6 +148,14 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestOneLine(t *testing.T) {
+	full := errors.New("events.jsonl: no space left")
+	err := errors.Join(fmt.Errorf("writing the record: %w", full), full, errors.New("other"), errors.New("other"))
+	if got, want := oneLine(err), "writing the record: events.jsonl: no space left; other"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // A signal ends the context of the run; a violation that was found already decides the exit code.
 func TestStopper(t *testing.T) {
 	for _, c := range []struct {

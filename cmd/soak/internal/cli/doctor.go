@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/process"
@@ -63,11 +61,11 @@ func diagnose(ctx context.Context) []finding {
 	}
 	found = append(found, driverFinding("process"))
 	found = append(found, engineFindings(ctx)...)
-	for _, k := range []struct{ module, what, use string }{
-		{"nf_tables", "nftables", "partitions of containers, where the engine uses this kernel"},
-		{"sch_netem", "netem", "delay and jitter by the kernel; no fault of this version needs it"},
+	for _, k := range []struct{ option, module, what, use string }{
+		{"CONFIG_NF_TABLES", "nf_tables", "nftables", "partitions of containers, where the engine uses this kernel"},
+		{"CONFIG_NET_SCH_NETEM", "sch_netem", "netem", "delay and jitter by the kernel; no fault of this version needs it"},
 	} {
-		found = append(found, finding{What: k.what, State: "info", Value: kernelModule(k.module) + "; for " + k.use})
+		found = append(found, finding{What: k.what, State: "info", Value: kernelOption(k.option, k.module) + "; for " + k.use})
 	}
 	return found
 }
@@ -100,21 +98,12 @@ func driverFinding(driver string) finding {
 }
 
 func engineFindings(ctx context.Context) []finding {
-	if err := dockerAvailable(ctx); err != nil {
+	engine, err := docker.Engine(ctx)
+	if err != nil {
 		return []finding{{What: "driver docker", State: "missing", Value: err.Error(), Hint: "soak run uses --driver process then, unless CI is set"}}
 	}
-	found := []finding{driverFinding("docker")}
-	c, err := client.New(client.FromEnv)
-	if err != nil {
-		return found
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, engineWait)
-	defer cancel()
-	if v, err := c.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
-		found = append(found, finding{What: "docker engine", State: "info", Value: fmt.Sprintf("%s, API %s, %s/%s", v.Version, v.APIVersion, v.Os, v.Arch)})
-	}
-	return found
+	return []finding{driverFinding("docker"), {What: "docker engine", State: "ok",
+		Value: fmt.Sprintf("%s, API %s, %s, at %s", engine.Version, engine.API, engine.Arch, engine.Host)}}
 }
 
 // faultKinds are the faults of this version, in the order of lists.
@@ -134,7 +123,7 @@ func faultsCommand(e *env, args []string) (int, error) {
 	byDriver := map[string]chaos.Capabilities{}
 	for _, d := range []string{"process", "docker"} {
 		byDriver[d] = capabilities(d)
-		if d == "docker" && dockerAvailable(context.Background()) != nil {
+		if d == "docker" && docker.Available(context.Background()) != nil {
 			byDriver[d] = nil
 		}
 	}

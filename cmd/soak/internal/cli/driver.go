@@ -5,22 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/process"
 )
-
-// engineWait is how long an engine has to answer.
-const engineWait = 2 * time.Second
-
-// dockerAvailable asks the engine.
-func dockerAvailable(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, engineWait)
-	defer cancel()
-	return docker.Available(ctx)
-}
 
 // chooseDriver settles on a driver and says why. available answers nil if an engine can be used.
 func chooseDriver(ctx context.Context, asked, image string, getenv func(string) string, available func(context.Context) error) (driver, why string, err error) {
@@ -39,9 +28,9 @@ func chooseDriver(ctx context.Context, asked, image string, getenv func(string) 
 		return "", "", &failure{code: exitUsage, msg: "--image needs a Docker engine", err: err, hint: "start the engine, or leave out --image"}
 	case ciSet(getenv):
 		// A build that lost its engine must not go on testing less than it did before.
-		return "", "", &failure{code: exitUsage, msg: "no Docker engine can be used, and CI is set", err: err, hint: "start the engine, or say --driver process"}
+		return "", "", &failure{code: exitUsage, msg: "CI is set, and --driver auto then wants containers", err: err, hint: "start the engine, or say --driver process"}
 	}
-	return "process", "no Docker engine can be used: " + err.Error(), nil
+	return "process", err.Error(), nil
 }
 
 func ciSet(getenv func(string) string) bool {

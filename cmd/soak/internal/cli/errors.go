@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -44,7 +45,7 @@ func later(what string) error {
 func (e *env) fail(err error) int {
 	code, msg, hint := explain(err)
 	st := show.StyleOf(e.stderr, e.getenv)
-	fmt.Fprintf(e.stderr, "error: %s\n", st.Text(msg))
+	fmt.Fprintf(e.stderr, "error: %s\n", st.Text(show.Cut(msg, 1000)))
 	if hint != "" {
 		fmt.Fprintf(e.stderr, "hint: %s\n", st.Text(hint))
 	}
@@ -53,7 +54,7 @@ func (e *env) fail(err error) int {
 
 // explain finds the exit code and the hint that go with an error, whichever package it comes from.
 func explain(err error) (code int, msg, hint string) {
-	code, msg = exitHarness, err.Error()
+	code, msg = exitHarness, oneLine(err)
 	var f *failure
 	var sc *scenario.Error
 	var p *results.Problem
@@ -69,6 +70,19 @@ func explain(err error) (code int, msg, hint string) {
 		return exitHarness, msg, "the disk under the results is full: free some space, or put the results elsewhere with --out DIR"
 	}
 	return code, msg, hint
+}
+
+// oneLine gives the errors that were joined into err as one sentence. Those that say what another has said are left out: a
+// full disk makes every later write fail as well.
+func oneLine(err error) string {
+	var parts []string
+	for _, l := range strings.Split(err.Error(), "\n") {
+		known := slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(p, l) })
+		if l != "" && !known {
+			parts = append(parts, l)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // flagFailure puts pflag's errors into words.

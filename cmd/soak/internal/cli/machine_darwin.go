@@ -11,5 +11,5 @@ func memory() int64 {
 	return int64(n)
 }
 
-// kernelModule is a question about Linux. Containers here run on the engine's own kernel, in a virtual machine.
-func kernelModule(string) string { return "in the engine's virtual machine, not looked at" }
+// kernelOption is a question about Linux. Containers here run on the engine's own kernel, in a virtual machine.
+func kernelOption(string, string) string { return "in the engine's virtual machine, not looked at" }

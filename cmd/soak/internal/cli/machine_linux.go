@@ -1,9 +1,10 @@
 package cli
 
 import (
-	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
-	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,30 +18,45 @@ func memory() int64 {
 	return int64(s.Totalram) * int64(s.Unit)
 }
 
-// kernelModule says whether the running kernel has a module, as far as that can be seen without privileges: loaded, built in, or
-// on disk.
-func kernelModule(name string) string {
-	if _, err := os.Stat("/sys/module/" + name); err == nil {
-		return "yes, loaded"
+// kernelOption says whether the running kernel has what an option of its build brings, as far as that can be seen without
+// privileges: the module is loaded, or the kernel's build says so.
+func kernelOption(option, module string) string {
+	if _, err := os.Stat("/sys/module/" + module); err == nil {
+		return "yes"
 	}
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return "unknown"
+	config, err := kernelConfig()
+	if err != nil {
+		return "unknown: the kernel's build cannot be read"
 	}
-	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]))
-	listed := false
-	for _, list := range []string{"modules.builtin", "modules.dep"} {
-		b, err := os.ReadFile(filepath.Join(dir, list))
-		if err != nil {
-			continue
-		}
-		listed = true
-		if bytes.Contains(b, []byte("/"+name+".ko")) {
+	for _, line := range strings.Split(config, "\n") {
+		switch line {
+		case option + "=y":
 			return "yes"
+		case option + "=m":
+			return "yes, as a module"
 		}
-	}
-	if !listed {
-		return "unknown (no list of modules for this kernel)"
 	}
 	return "no"
+}
+
+// maxConfig bounds what is read of a kernel's build: real ones have some 300 kB.
+const maxConfig = 4 << 20
+
+func kernelConfig() (string, error) {
+	f, err := os.Open("/proc/config.gz")
+	if err == nil {
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			return "", err
+		}
+		b, err := io.ReadAll(io.LimitReader(z, maxConfig))
+		return string(b), err
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile("/boot/config-" + unix.ByteSliceToString(u.Release[:]))
+	return string(b), err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"soak/broker/bugs"
+	"soak/chaos/docker"
 	"soak/chaos/scenario"
 	"soak/checkers"
 	"soak/cmd/soak/internal/show"
@@ -47,7 +48,7 @@ func runCommand(e *env, args []string) (int, error) {
 	}
 	stop := newStopper(e)
 	defer stop.close()
-	driver, why, err := chooseDriver(stop.ctx, f.driver, f.image, e.getenv, dockerAvailable)
+	driver, why, err := chooseDriver(stop.ctx, f.driver, f.image, e.getenv, docker.Available)
 	if err != nil {
 		return 0, err
 	}

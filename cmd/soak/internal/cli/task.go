@@ -126,7 +126,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	}
 	run.Interrupted = t.stop.reason()
 	if err := errors.Join(err, rec.Close(), f.WriteSchedule(loop.Executed().YAML())); err != nil {
-		run.HarnessError = err.Error()
+		run.HarnessError = oneLine(err)
 		t.env.fail(harness("the run did not go as planned", err, harnessHint(f)))
 	}
 	return nil
