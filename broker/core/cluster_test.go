@@ -3,7 +3,6 @@ package core
 import (
 	"container/heap"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,7 +16,7 @@ import (
 // testCluster is three cores in virtual time with a reliable network of fixed latency and a disk that forgets nothing: the smallest
 // thing that runs the whole core. It is deterministic: the order of everything is (time, order of scheduling).
 type testCluster struct {
-	t      *testing.T
+	t      testT
 	now    int64
 	queue  testQueue
 	order  uint64
@@ -26,6 +25,12 @@ type testCluster struct {
 	cfg    func(*Config)
 	cut    map[[2]int32]bool // ordered pairs whose messages are lost
 	jitter func() int64      // ns that a message takes longer than testLatency
+}
+
+// testT is what the cluster needs of a *testing.T or a *rapid.T.
+type testT interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
 
 type testNode struct {
@@ -60,7 +65,7 @@ func (q testQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 func (q *testQueue) Push(x any)   { *q = append(*q, x.(testEvent)) }
 func (q *testQueue) Pop() any     { o := *q; e := o[len(o)-1]; *q = o[:len(o)-1]; return e }
 
-func newTestCluster(t *testing.T, set bugs.Set, cfg func(*Config)) *testCluster {
+func newTestCluster(t testT, set bugs.Set, cfg func(*Config)) *testCluster {
 	c := &testCluster{t: t, now: testStart, nodes: map[int32]*testNode{}, cut: map[[2]int32]bool{}, jitter: func() int64 { return 0 }}
 	c.cfg = func(x *Config) {
 		x.Bugs = set
@@ -228,6 +233,7 @@ type testDisk struct {
 	entries []*pb.Entry
 	logs    map[PartitionID]*testLog
 	ids     []PartitionID
+	cuts    int // truncations
 }
 
 type testLog struct {
@@ -288,6 +294,7 @@ func (d *testDisk) do(op DiskOp) *DiskDone {
 		}
 		l.epochs = append(l.epochs, op.Epochs...)
 	case OpLogTruncate:
+		d.cuts++
 		l := d.log(op.Part)
 		for len(l.batches) > 0 && l.batches[len(l.batches)-1].next > op.Offset {
 			l.end = l.batches[len(l.batches)-1].base

@@ -395,7 +395,6 @@ func TestFetchErrorsAndReaders(t *testing.T) {
 		{"beyond the log end", lead, -1, func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.FetchOffset = 4 }, errOffsetOutOfRange},
 		{"at the log end", lead, -1, func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.FetchOffset = 3 }, errNone},
 		{"below the log start", lead, -1, func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.FetchOffset = -1 }, errOffsetOutOfRange},
-		{"old epoch", lead, -1, func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = epoch - 1 }, errNone},
 		{"this epoch", lead, -1, func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = epoch }, errNone},
 		{"future epoch", lead, -1, func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = epoch + 1 }, errUnknownLeaderEpoch},
 		{"unknown topic", lead, -1, func(r *kmsg.FetchRequest, _ *kmsg.FetchRequestTopicPartition) { r.Topics[0].Topic = "nope" }, errUnknownTopicOrPartition},
@@ -408,12 +407,8 @@ func TestFetchErrorsAndReaders(t *testing.T) {
 		if x.edit != nil {
 			x.edit(req, &req.Topics[0].Partitions[0])
 		}
-		want := x.want
-		if x.name == "old epoch" && epoch > 0 {
-			want = errFencedLeaderEpoch
-		}
-		if a := call[*kmsg.FetchResponse](c, x.node, req).Topics[0].Partitions[0]; a.ErrorCode != want || want == errNone && a.HighWatermark != 3 {
-			t.Errorf("%s: code %d, high watermark %d; want code %d", x.name, a.ErrorCode, a.HighWatermark, want)
+		if a := call[*kmsg.FetchResponse](c, x.node, req).Topics[0].Partitions[0]; a.ErrorCode != x.want || x.want == errNone && a.HighWatermark != 3 {
+			t.Errorf("%s: code %d, high watermark %d; want code %d", x.name, a.ErrorCode, a.HighWatermark, x.want)
 		}
 	}
 	session := fetchRequest("orders", -1, 0, 0)
