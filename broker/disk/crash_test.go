@@ -109,7 +109,9 @@ func (m *model) drawLogs(t *rapid.T) []core.DiskOp {
 			m.logs[p] = append(m.logs[p], logState{})
 		case kind < 3:
 			op.Kind, op.Offset = core.OpLogTruncate, rapid.Int64Range(0, end+1).Draw(t, "truncate to")
-			m.logs[p] = append(m.logs[p], now.cut(t, op.Offset))
+			after := now.cut(t, op.Offset)
+			// Cut short it may have gone a part of the way: segments go one by one.
+			m.logs[p] = append(m.logs[p], logState{data: now.data, durable: after.durable}, after)
 		default:
 			op.Kind, op.Offset = core.OpLogAppend, end
 			for range rapid.IntRange(1, 3).Draw(t, "batches") {
@@ -127,16 +129,24 @@ func (m *model) drawLogs(t *rapid.T) []core.DiskOp {
 
 // completed takes note of a call of Do without errors: the states on the way cannot come back.
 func (m *model) completed(ops []core.DiskOp) {
+	synced := map[core.PartitionID]bool{}
+	for _, op := range ops {
+		switch {
+		case op.Kind == core.OpRaftSave && op.Sync:
+			m.raft = m.raft[len(m.raft)-1:]
+		case op.Kind == core.OpLogAppend && op.Sync:
+			synced[op.Part] = true // with all that this call wrote to the log
+		case op.Kind == core.OpLogDelete:
+			synced[op.Part] = false // what is written behind it goes into a new log
+		}
+	}
 	for _, op := range ops {
 		if op.Kind == core.OpRaftSave {
-			if op.Sync {
-				m.raft = m.raft[len(m.raft)-1:]
-			}
 			continue
 		}
 		m.logs[op.Part] = []logState{*m.log(op.Part)}
-		if s := m.log(op.Part); op.Kind == core.OpLogAppend && op.Sync {
-			s.durable = len(s.data) // whatever of this log was written in the same call was synced with it
+		if s := m.log(op.Part); synced[op.Part] {
+			s.durable = len(s.data)
 		}
 	}
 }
