@@ -114,16 +114,15 @@ func (a *audit) piece(r replica, op *history.Operation) {
 func (a *audit) seen(at int64, p producer, seq uint64, from source) {
 	sent := a.sends.producers[p]
 	flags := sent.flags(seq)
-	who := fmt.Sprintf("producer %d.%d sequence %d", p.id, p.incarnation, seq)
 	switch {
 	case flags&flagSent == 0 && a.checker.historyCut:
 		a.checker.phantoms++
 		return
 	case flags&flagSent == 0:
-		a.stranger(stranger{KindPhantom, at, "holds a record that nobody sent", who, from})
+		a.stranger(stranger{KindPhantom, at, "holds a record that nobody sent", named(p, seq), from})
 		return
 	case flags&flagFailed != 0 && flags&(flagAcked|flagUnknown) == 0:
-		a.stranger(stranger{KindFailedVisible, at, "holds a record whose send surely failed", who, from})
+		a.stranger(stranger{KindFailedVisible, at, "holds a record whose send surely failed", named(p, seq), from})
 	}
 	page, n := sent.page(seq)
 	switch {
@@ -223,8 +222,12 @@ func (a *audit) reportConflicts() {
 	}
 }
 
+func named(p producer, seq uint64) string {
+	return fmt.Sprintf("producer %d.%d sequence %d", p.id, p.incarnation, seq)
+}
+
 func told(v value) string {
-	record := fmt.Sprintf("producer %d.%d sequence %d", v.producer.id, v.producer.incarnation, v.seq)
+	record := named(v.producer, v.seq)
 	if v.from.node == 0 {
 		return record + " was acknowledged there"
 	}
