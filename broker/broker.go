@@ -73,6 +73,9 @@ func run(ctx context.Context, o Options, p parts) error {
 		node: n, in: s.in, now: now, events: out, disk: s.disks, peers: s.peers, conns: s.clients,
 		warn: func(msg string, err error) { log.Warn(msg, "error", err.Error()) },
 	}
+	for _, cut := range dir.Cuts() {
+		log.Warn("a torn tail was cut", "log", cut.Log, "bytes", cut.Bytes)
+	}
 	return s.run(ctx)
 }
 
@@ -103,7 +106,7 @@ func (s *shell) run(ctx context.Context) error {
 		side.Go(func() { s.peers.run(inner) })
 	}
 	side.Go(func() { watchUsage(inner, s.o.Data, s.log) })
-	side.Go(func() { watchStalls(inner, s.log) })
+	side.Go(func() { watchStalls(inner, time.Now, s.log) })
 	var server *http.Server
 	if s.ports.admin != nil {
 		a := &admin{stats: s.loop.stats, clients: s.clients, peers: s.peers}

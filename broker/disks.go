@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"soak/broker/core"
+	"soak/broker/disk"
 	"soak/internal/vfs"
 )
 
@@ -11,6 +12,7 @@ import (
 type storage interface {
 	Do(ops []core.DiskOp, sync func([]vfs.File) error) []core.DiskDone
 	Read(op core.DiskOp) core.DiskDone
+	Cuts() []disk.Cut
 	Close() error
 }
 

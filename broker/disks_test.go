@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"soak/broker/core"
+	"soak/broker/disk"
 	"soak/internal/vfs"
 )
 
@@ -42,6 +43,8 @@ func (f *fakeStorage) Read(op core.DiskOp) core.DiskDone {
 	f.reads = append(f.reads, op.ID)
 	return core.DiskDone{ID: op.ID, Data: []byte("r")}
 }
+
+func (f *fakeStorage) Cuts() []disk.Cut { return []disk.Cut{{Log: "raft", Bytes: 3}} }
 
 func (f *fakeStorage) Close() error {
 	f.mu.Lock()

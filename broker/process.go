@@ -46,17 +46,17 @@ func watchUsage(ctx context.Context, data string, log *slog.Logger) {
 }
 
 // watchStalls logs when a ticker is late by more than stallLate: the machine, or this process, stood still.
-func watchStalls(ctx context.Context, log *slog.Logger) {
+func watchStalls(ctx context.Context, clock func() time.Time, log *slog.Logger) {
 	t := time.NewTicker(stallTick)
 	defer t.Stop()
-	last := time.Now()
+	last := clock()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		now := time.Now()
+		now := clock()
 		if late := now.Sub(last) - stallTick; late > stallLate {
 			log.Warn("stall", "nanos", late.Nanoseconds())
 		}

@@ -30,6 +30,9 @@ const (
 // ownerGrace is how long a node whose owner is gone may take to write what is queued.
 const ownerGrace = 2 * time.Second
 
+// secondSignal is how long after a signal another one is taken for the same wish.
+const secondSignal = time.Second
+
 // Main runs a broker with args (without the program's name) until SIGTERM or SIGINT, and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
 	o, owner, err := parse(args, os.LookupEnv)
@@ -42,10 +45,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	o.Stdout = stdout
 
-	// The first signal asks; after it the default is back, so that a second one ends a stop that hangs.
+	// The first signal asks. A while after it the default is back, so that another one ends a stop that hangs; not at once,
+	// because one wish to stop may come as two signals (to the process and to its group).
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	if owner != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
