@@ -2,14 +2,12 @@ package process
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"time"
 
+	"soak/chaos/knock"
 	"soak/history"
 )
 
@@ -55,7 +53,7 @@ func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evi
 
 	for _, l := range links {
 		if l.from == nil {
-			if conn, err := knock(ctx, l.proxy.Addr()); err == nil { // what is held of it is the evidence
+			if conn, err := knock.On(ctx, l.proxy.Addr()); err == nil { // what is held of it is the evidence
 				defer conn.Close()
 			}
 		}
@@ -115,9 +113,7 @@ func (c *cluster) flowing(ctx context.Context, links []*cutLink) (evidence []his
 				break
 			}
 			if l.from == nil {
-				if conn, err := ask(ctx, l.proxy.Addr()); err == nil {
-					conn.Close()
-				}
+				knock.Answered(ctx, l.proxy.Addr()) // the counters tell what came of it
 			}
 			now := l.proxy.Counters()
 			if through := now.Forwarded() - l.since.Forwarded(); through > 0 && time.Since(time.Unix(0, now.Last)) < recent {
@@ -150,43 +146,4 @@ func (c *cluster) idle(l *cutLink) bool {
 		}
 	}
 	return false
-}
-
-// askTime bounds one question to a node: on loopback it answers at once, or something is in the way.
-const askTime = 500 * time.Millisecond
-
-// knock sends the shortest question of the protocol, ApiVersions version 0, as a client would.
-func knock(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp4", addr)
-	if err != nil {
-		return nil, err
-	}
-	const apiVersions, version, correlation, noClient = 18, 0, 1, 0xffff
-	b := binary.BigEndian.AppendUint32(nil, 10)
-	b = binary.BigEndian.AppendUint16(b, apiVersions)
-	b = binary.BigEndian.AppendUint16(b, version)
-	b = binary.BigEndian.AppendUint32(b, correlation)
-	b = binary.BigEndian.AppendUint16(b, noClient)
-	conn.SetDeadline(time.Now().Add(askTime))
-	if _, err := conn.Write(b); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-// ask knocks and waits for the answer to begin.
-func ask(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := knock(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
 }

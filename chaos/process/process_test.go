@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"soak/chaos"
+	"soak/chaos/knock"
 	"soak/chaos/owner"
 	"soak/history"
 )
@@ -144,12 +145,7 @@ func expectPhases(t *testing.T, evidence []history.Evidence, want ...string) {
 
 // answers reports whether a node answers a client within half a second.
 func (f fixture) answers(id int32) bool {
-	conn, err := ask(f.ctx, f.Addr(id))
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
+	return knock.Answered(f.ctx, f.Addr(id)) == nil
 }
 
 func TestStartServesAndCloseLeavesNothing(t *testing.T) {

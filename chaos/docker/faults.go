@@ -1,0 +1,373 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"soak/chaos"
+	"soak/history"
+)
+
+// lookEvery is how often the engine is asked while waiting for evidence.
+const lookEvery = 50 * time.Millisecond
+
+// fault is one injected fault. What it has done is noted as it is done, so that it can be undone from any point.
+type fault struct {
+	spec chaos.Spec
+
+	mu     sync.Mutex // held by Heal from beginning to end
+	healed bool
+
+	state  sync.Mutex // guards below
+	killed []struck
+	paused []struck
+	cuts   []*cut
+}
+
+// struck is a node's life that a fault has struck.
+type struck struct {
+	node *node
+	life *life
+	boot uint64 // of the life
+}
+
+func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence, error) {
+	wrap := func(err error) error {
+		if err == nil {
+			return nil
+		}
+		return fmt.Errorf("injecting fault %d (%s): %w", s.ID, s.Kind, err)
+	}
+	why, known := c.Capabilities()[s.Kind]
+	switch {
+	case !known:
+		return nil, wrap(errors.New("unknown kind"))
+	case why != "":
+		return nil, wrap(errors.New(why))
+	}
+	targets, err := c.targets(s)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	f := &fault{spec: s}
+	c.mu.Lock()
+	if _, twice := c.faults[s.ID]; twice || c.closing.Load() {
+		c.mu.Unlock()
+		return nil, wrap(errors.New("it has been injected before, or the cluster is closing"))
+	}
+	c.faults[s.ID] = f
+	c.mu.Unlock()
+
+	var evidence []history.Evidence
+	switch s.Kind {
+	case chaos.Kill, chaos.RestartAll:
+		evidence, err = c.kill(ctx, f, targets)
+	case chaos.Pause:
+		evidence, err = c.pause(ctx, f, targets)
+	case chaos.Partition:
+		evidence, err = c.partition(ctx, f, targets)
+	}
+	return evidence, wrap(err)
+}
+
+// targets resolves a fault's nodes; an empty or unknown target is an error, never a fault that does nothing.
+func (c *cluster) targets(s chaos.Spec) ([]*node, error) {
+	if s.Kind == chaos.RestartAll {
+		return c.nodes, nil
+	}
+	var targets []*node
+	for _, id := range s.Nodes {
+		n := c.node(id)
+		if n == nil {
+			return nil, fmt.Errorf("there is no n%d", id)
+		}
+		if !slices.Contains(targets, n) {
+			targets = append(targets, n)
+		}
+	}
+	if len(targets) == 0 {
+		return nil, errors.New("it has no target")
+	}
+	return targets, nil
+}
+
+// seen makes a piece of evidence of now.
+func seen(phase string, count int64, format string, args ...any) history.Evidence {
+	return history.Evidence{Time: time.Now().UnixNano(), Phase: phase, What: fmt.Sprintf(format, args...), Count: count}
+}
+
+// lives takes the present lives of nodes: a fault on a node that is down would prove nothing.
+func lives(targets []*node) ([]struck, error) {
+	var ls []struck
+	for _, n := range targets {
+		l, up := n.running()
+		if !up {
+			return nil, fmt.Errorf("n%d is not running", n.id)
+		}
+		ls = append(ls, struck{node: n, life: l, boot: n.collector.Boot()})
+	}
+	return ls, nil
+}
+
+// inspect asks the engine for a container's state.
+func (c *cluster) inspect(ctx context.Context, n *node) (*container.State, error) {
+	call, cancel := bounded(ctx)
+	defer cancel()
+	r, err := c.engine.ContainerInspect(call, n.container.ID, client.ContainerInspectOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("inspecting the container of n%d: %w", n.id, explain(call, err))
+	}
+	if r.Container.State == nil {
+		return nil, fmt.Errorf("inspecting the container of n%d: the engine gives no state", n.id)
+	}
+	return r.Container.State, nil
+}
+
+// kill sends SIGKILL to all targets before it waits for any.
+func (c *cluster) kill(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
+	ls, err := lives(targets)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range ls {
+		if id, ok := c.cutOff(l.node); ok {
+			// The rules live in the container's network namespace, and a restart makes a new one without them.
+			return nil, fmt.Errorf("n%d is under partition (fault %d): its rules would not survive a restart", l.node.id, id)
+		}
+	}
+	for _, l := range ls {
+		state, err := c.inspect(ctx, l.node)
+		if err != nil {
+			return evidence, err
+		}
+		evidence = append(evidence, seen("before", int64(l.boot), "n%d is %s (boot %d)", l.node.id, state.Status, l.boot))
+		if state.Paused { // on cgroup v1 a frozen process does not die
+			if err := c.unpause(ctx, l.node); err != nil {
+				return evidence, err
+			}
+		}
+	}
+	f.state.Lock()
+	f.killed = ls
+	f.state.Unlock()
+	errs := make([]error, len(ls))
+	var all sync.WaitGroup
+	for i, l := range ls {
+		all.Go(func() {
+			call, cancel := bounded(ctx)
+			defer cancel()
+			l.life.asked.Store(true)
+			if _, err := c.engine.ContainerKill(call, l.node.container.ID, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+				errs[i] = fmt.Errorf("killing n%d: %w", l.node.id, explain(call, err))
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return evidence, err
+	}
+	for _, l := range ls {
+		select {
+		case <-l.life.ended:
+		case <-ctx.Done():
+			return evidence, fmt.Errorf("no evidence that n%d ended: %w", l.node.id, ctx.Err())
+		}
+		if l.life.signal != "killed" {
+			return evidence, fmt.Errorf("n%d was to be killed and ended by itself: %s", l.node.id, l.life.status())
+		}
+		evidence = append(evidence, seen("during", 0, "n%d ended: %s", l.node.id, l.life.status()))
+	}
+	return evidence, nil
+}
+
+// pause freezes the targets' containers.
+func (c *cluster) pause(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
+	ls, err := lives(targets)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range ls {
+		state, err := c.inspect(ctx, l.node)
+		if err != nil {
+			return evidence, err
+		}
+		if state.Paused {
+			return evidence, fmt.Errorf("n%d is paused already", l.node.id)
+		}
+		evidence = append(evidence, seen("before", 0, "n%d is %s", l.node.id, state.Status))
+	}
+	f.state.Lock()
+	f.paused = ls
+	f.state.Unlock()
+	for _, l := range ls {
+		call, cancel := bounded(ctx)
+		_, err := c.engine.ContainerPause(call, l.node.container.ID, client.ContainerPauseOptions{})
+		err = explain(call, err)
+		cancel()
+		if err != nil {
+			return evidence, fmt.Errorf("pausing n%d: %w", l.node.id, err)
+		}
+	}
+	for _, l := range ls {
+		state, err := c.inspect(ctx, l.node)
+		if err != nil {
+			return evidence, err
+		}
+		if !state.Paused {
+			return evidence, fmt.Errorf("no evidence that n%d is frozen: its container is %s", l.node.id, state.Status)
+		}
+		evidence = append(evidence, seen("during", 0, "n%d is frozen: container state %s", l.node.id, state.Status))
+	}
+	return evidence, nil
+}
+
+func (c *cluster) unpause(ctx context.Context, n *node) error {
+	call, cancel := bounded(ctx)
+	defer cancel()
+	if _, err := c.engine.ContainerUnpause(call, n.container.ID, client.ContainerUnpauseOptions{}); err != nil {
+		return fmt.Errorf("resuming n%d: %w", n.id, explain(call, err))
+	}
+	return nil
+}
+
+func (c *cluster) fault(id int) *fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.faults[id]
+}
+
+func (c *cluster) Probe(ctx context.Context, id int) (evidence []history.Evidence, err error) {
+	f := c.fault(id)
+	if f == nil {
+		return nil, fmt.Errorf("probing fault %d: it has not been injected", id)
+	}
+	f.state.Lock()
+	killed, paused, cuts := f.killed, f.paused, f.cuts
+	f.state.Unlock()
+	for _, l := range killed {
+		if _, up := l.node.running(); !up {
+			evidence = append(evidence, seen("during", 0, "n%d is down", l.node.id))
+		}
+	}
+	for _, l := range paused {
+		state, err := c.inspect(ctx, l.node)
+		if err != nil {
+			return evidence, fmt.Errorf("probing fault %d: %w", id, err)
+		}
+		if state.Paused {
+			evidence = append(evidence, seen("during", 0, "n%d is frozen: container state %s", l.node.id, state.Status))
+		}
+	}
+	for _, k := range cuts {
+		evidence = append(evidence, k.evidence("during")...)
+	}
+	return evidence, nil
+}
+
+func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) {
+	f := c.fault(id)
+	if f == nil {
+		return nil, fmt.Errorf("healing fault %d: it has not been injected", id)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.healed {
+		return nil, nil
+	}
+	err := c.resume(ctx, f)
+	evidence, openErr := c.open(ctx, f)
+	more, startErr := c.seeEnd(ctx, f)
+	evidence = append(evidence, more...)
+	if err = errors.Join(err, openErr, startErr); err != nil {
+		return evidence, fmt.Errorf("healing fault %d (%s): %w", id, f.spec.Kind, err)
+	}
+	f.healed = true
+	return evidence, nil
+}
+
+// resume thaws what the fault has frozen, as far as it is still the same life and still frozen.
+func (c *cluster) resume(ctx context.Context, f *fault) error {
+	f.state.Lock()
+	paused := f.paused
+	f.state.Unlock()
+	var errs []error
+	for _, l := range paused {
+		if now, up := l.node.running(); !up || now != l.life {
+			continue
+		}
+		state, err := c.inspect(ctx, l.node)
+		if err == nil && state.Paused {
+			err = c.unpause(ctx, l.node)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// seeEnd starts killed nodes again and looks for evidence that a kill or a pause is over.
+func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evidence, err error) {
+	f.state.Lock()
+	killed, paused := f.killed, f.paused
+	f.state.Unlock()
+	for _, l := range paused {
+		if now, up := l.node.running(); !up || now != l.life {
+			evidence = append(evidence, seen("after", 0, "the life of n%d that was paused has ended since", l.node.id))
+			continue
+		}
+		state, err := c.inspect(ctx, l.node)
+		if err != nil {
+			return evidence, err
+		}
+		if state.Paused {
+			return evidence, fmt.Errorf("no evidence that n%d goes on: its container is %s", l.node.id, state.Status)
+		}
+		evidence = append(evidence, seen("after", 0, "n%d goes on: container state %s", l.node.id, state.Status))
+	}
+	errs := make([]error, len(killed))
+	var all sync.WaitGroup
+	for i, l := range killed {
+		all.Go(func() { errs[i] = c.launch(ctx, l.node) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return evidence, err
+	}
+	for _, l := range killed {
+		boot, err := l.node.collector.WaitBoot(ctx, l.boot)
+		if err != nil {
+			return evidence, err
+		}
+		evidence = append(evidence, seen("after", int64(boot), "n%d has started again: boot %d, was %d", l.node.id, boot, l.boot))
+	}
+	return evidence, nil
+}
+
+// HealAll undoes every fault: all that is frozen goes on, then all links, then all starts.
+func (c *cluster) HealAll(ctx context.Context) error {
+	c.mu.Lock()
+	var ids []int
+	for id := range c.faults {
+		ids = append(ids, id)
+	}
+	c.mu.Unlock()
+	slices.Sort(ids)
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, c.resume(ctx, c.fault(id)))
+	}
+	for _, id := range ids {
+		errs = append(errs, c.fault(id).pass())
+	}
+	for _, id := range ids {
+		_, err := c.Heal(ctx, id)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
