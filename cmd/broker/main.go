@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"soak/broker/cli"
+	"soak/chaos/docker/sidecar"
 )
 
 func main() {
@@ -13,5 +14,13 @@ func main() {
 
 // run picks the command by the first argument; without one that it knows, it is the broker.
 func run(args []string) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "broker": // as `soak broker` is called: a node image takes either program
+			args = args[1:]
+		case "sidecar": // a partition, set from inside the target's network namespace
+			return sidecar.Main(args[1:], os.Stdout, os.Stderr)
+		}
+	}
 	return cli.Main(args, os.Stdout, os.Stderr)
 }
