@@ -105,7 +105,7 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 	}
 	// Directories that an earlier process made and was killed before it synced: see the logs, which do the same.
 	for _, dir := range []string{d.logsDir(), d.dir, filepath.Dir(d.dir)} {
-		if err := d.fs.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) { // the parent may be another user's
+		if err := syncDirIfMine(d.fs, dir); err != nil {
 			return core.Boot{}, 0, err
 		}
 	}
@@ -262,9 +262,21 @@ func mkdirDurable(fsys vfs.FS, dir string) error {
 		if err := mkdirDurable(fsys, parent); err != nil {
 			return err
 		}
+		// An earlier process may have made the parent and been killed before it synced the name.
+		if err := syncDirIfMine(fsys, filepath.Dir(parent)); err != nil {
+			return err
+		}
 	}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
 	return fsys.SyncDir(parent)
+}
+
+// syncDirIfMine syncs a directory unless it may not be opened: those above the data directory may be another user's.
+func syncDirIfMine(fsys vfs.FS, dir string) error {
+	if err := fsys.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }

@@ -274,6 +274,57 @@ func TestCrashInOpen(t *testing.T) {
 	}
 }
 
+// A process is killed at each call that it makes, and what the kernel holds stays; the next one goes on from there, and then the
+// power goes. What the second one confirmed must not rest on a name that the first one never synced.
+func TestKillThenPowerLoss(t *testing.T) {
+	killed := errors.New("killed")
+	write := func(d *disk.Dir) error {
+		var errs []error
+		for _, c := range d.Do([]core.DiskOp{
+			{Kind: core.OpRaftSave, HardState: hard(1, 1, 0), Entries: []*pb.Entry{entry(1, 1)}, Sync: true},
+			appendOp(1, part(1, 0), 0, 1, "x"),
+		}, disk.SyncSerial) {
+			errs = append(errs, c.Err)
+		}
+		return errors.Join(errs...)
+	}
+	for stop := 0; ; stop++ {
+		m := vfs.NewMem()
+		calls := 0
+		d, _, _, err := disk.Open(vfs.Hooked(m, func(vfs.Op, string) error {
+			if calls++; calls > stop {
+				return killed
+			}
+			return nil
+		}), "data/n1", opts)
+		if err == nil {
+			err = write(d)
+			if cerr := d.Close(); err == nil {
+				err = cerr
+			}
+		}
+		if err == nil {
+			if stop < 20 {
+				t.Fatalf("only %d calls: nothing was tested", stop)
+			}
+			return
+		}
+		if !errors.Is(err, killed) {
+			t.Fatal(err)
+		}
+		d, boot, _ := open(t, m)
+		if len(boot.Logs) == 0 || boot.Logs[0].End == 0 {
+			if err := write(d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, boot, _ = open(t, m.Crash(vfs.CrashOptions{}))
+		if len(boot.Logs) != 1 || boot.Logs[0].End != 1 || len(boot.Entries) != 1 {
+			t.Fatalf("killed at call %d, then a loss of power: %+v", stop, boot)
+		}
+	}
+}
+
 func TestGroupCommit(t *testing.T) {
 	d, _, _ := open(t, vfs.NewMem())
 	a, b := part(1, 0), part(2, 0)

@@ -1,6 +1,7 @@
 package raftlog_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -114,6 +115,15 @@ func TestSaveReopen(t *testing.T) {
 	names, err := m.List("raft")
 	if err != nil || len(names) < 2 {
 		t.Fatalf("files %q, %v: rolling is not tested", names, err)
+	}
+	// Every later segment begins with the hard state, so that compaction can remove those before it.
+	b, err := proto.Marshal(hard(1, 2, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := load(t, m, "raft/"+names[1])
+	if kind := second[28+12:]; !bytes.HasPrefix(kind, []byte{1, 1, byte(len(b)), 0, 0, 0}) || !bytes.HasPrefix(kind[6:], b) {
+		t.Errorf("the second segment begins with % x", kind)
 	}
 	_, st = open(t, m.Crash(vfs.CrashOptions{}), small)
 	same(t, st, hard(2, 3, 7), want)
