@@ -123,16 +123,6 @@ func (c *linearizable) name(name string, ops []metaCall) (why string) {
 	}
 	switch c.search(ops) {
 	case porcupine.Unknown:
-		// The begin of a history needs less of a search than the whole, and no order of it is no order of the whole.
-		answers := answered(ops)
-		for _, part := range []int{4, 2} {
-			if n := len(answers) / part; n > 0 {
-				if early := upTo(ops, answers[n-1].ret); c.search(early) == porcupine.Illegal {
-					c.report(name, early)
-					return ""
-				}
-			}
-		}
 		return fmt.Sprintf("the search for an order of the %s on %s ran out of its budget", plural(int64(len(ops)), "operation"), name)
 	case porcupine.Illegal:
 		c.report(name, ops)
