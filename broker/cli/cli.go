@@ -46,9 +46,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	o.Stdout = stdout
 
 	// The first signal asks. A while after it the default is back, so that another one ends a stop that hangs; not at once,
-	// because one wish to stop may come as two signals (to the process and to its group).
+	// because one wish to stop may come as two signals (to the process and to its group), and not at the return either: the process
+	// is about to exit, and the second signal must not change how.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	if owner != nil {
 		var cancel context.CancelFunc
