@@ -172,6 +172,7 @@ func (s *shell) steer(ctx context.Context) {
 	show := time.NewTicker(statusEvery)
 	defer show.Stop()
 	end, done := s.o.End, ctx.Done()
+	s.actAll() // a new loop has its first actions ready
 	for !s.finished {
 		select {
 		case <-s.in.ready:
@@ -264,6 +265,10 @@ func (s *shell) step(in runloop.Input) {
 		return
 	}
 	s.o.Loop.Step(s.now(), in)
+	s.actAll()
+}
+
+func (s *shell) actAll() {
 	for _, a := range s.o.Loop.Actions() {
 		s.act(a)
 	}

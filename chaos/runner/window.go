@@ -33,7 +33,7 @@ func (w *window) add(d opDone) {
 		default:
 			w.unknown += n
 		}
-	case op.Meta != nil:
+	case op.Meta != nil && op.Meta.Owner != "ready": // asking whether a node answers is no load
 		switch op.Outcome {
 		case history.OK:
 			w.meta[0]++
