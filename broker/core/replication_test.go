@@ -606,3 +606,31 @@ func TestARestartedFollowersOldFetchIsRefused(t *testing.T) {
 		t.Fatalf("a fetch of another boot is answered by %+v", out.Messages)
 	}
 }
+
+// A node that comes back finds in its raft log that it leads. That is the past: until its registration in this boot is applied it leads
+// nothing, answers nothing from its logs, and takes nothing.
+func TestARestartedNodeDoesNotLeadByItsOldLog(t *testing.T) {
+	c, lead := newTopicCluster(t, nil)
+	produce(c, lead, "orders", -1, "v")
+	c.kill(lead)
+	c.isolate(lead, true)
+	c.start(lead)
+	c.run(300 * time.Millisecond)
+	if n := c.nodes[lead].core; n.state.Topic("orders") == nil || n.state.Topic("orders").Partitions[0].Leader != lead {
+		t.Fatal("its log does not say that it leads: the test proves nothing")
+	}
+	if a := produce(c, lead, "orders", 1, "w"); a.ErrorCode != errNotLeader || a.CurrentLeader.LeaderID != -1 {
+		t.Errorf("produce: code %d, names leader %d", a.ErrorCode, a.CurrentLeader.LeaderID)
+	}
+	if a := fetch(c, lead, "orders", -1, 0); a.ErrorCode != errNotLeader {
+		t.Errorf("fetch: code %d", a.ErrorCode)
+	}
+	if r := replicaOn(c, lead, "orders"); r.role != replicaIdle || r.end != 1 {
+		t.Errorf("role %s, log end %d", r.role, r.end)
+	}
+	c.isolate(lead, false)
+	waitISR(c, "orders", 3)
+	if a := produce(c, leads(c, "orders"), "orders", -1, "x"); a.BaseOffset != 1 || part(c, "orders").LeaderEpoch == 0 {
+		t.Errorf("after its return: offset %d in epoch %d", a.BaseOffset, part(c, "orders").LeaderEpoch)
+	}
+}
