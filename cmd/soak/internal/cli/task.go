@@ -8,9 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"soak/chaos"
+	"soak/chaos/docker"
 	"soak/chaos/owner"
 	"soak/chaos/runloop"
 	"soak/chaos/runner"
@@ -110,18 +114,22 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		RunID: run.ID, Nodes: t.plan.Nodes, Dir: dir, Work: filepath.Join(os.TempDir(), "soak-"+run.ID[:8]), Image: t.flags.image,
 		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
 	}
+	var began atomic.Bool // the cluster has started
 	err = runner.Run(t.stop.ctx, runner.Options{
 		Loop: loop,
 		NewCluster: func(sink chaos.Sink) (chaos.Cluster, error) {
 			cfg.Sink = sink
 			return newCluster(t.driver, cfg)
 		},
-		NewClients: func(addr func(int32) string) (runner.Clients, error) { return t.clients(run, addr) },
-		Recorder:   rec, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,
+		NewClients: func(addr func(int32) string) (runner.Clients, error) {
+			began.Store(true)
+			return t.clients(run, addr)
+		},
+		Recorder: rec, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,
 	})
 	w.Close()
-	var refused *failure
-	if errors.As(err, &refused) && refused.code == exitUsage {
+	if !began.Load() && noImage(err, t.flags.image) {
+		refused := &failure{code: exitUsage, msg: "no image for the nodes", err: err, hint: "--image must name one that the engine has; soak run --driver process needs none"}
 		return errors.Join(refused, rec.Close(), f.Discard())
 	}
 	run.Interrupted = t.stop.reason()
@@ -130,6 +138,12 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		t.env.fail(harness("the run did not go as planned", err, harnessHint(f)))
 	}
 	return nil
+}
+
+// noImage reports whether a cluster could not start for want of an image: the one that was named is not there, or none
+// could be made.
+func noImage(err error, named string) bool {
+	return errors.Is(err, docker.ErrImage) || named != "" && errdefs.IsNotFound(err)
 }
 
 func harnessHint(f *results.Folder) string {
