@@ -29,16 +29,23 @@ type peerPort struct {
 	refused atomic.Int64
 
 	mu     sync.Mutex
+	last   uint64 // number of the connection accepted last
 	conns  map[net.Conn]bool
-	byNode map[int32]net.Conn // the newest connection of each node
+	byNode map[int32]numbered // the newest connection of each node
 	closed bool
 	alive  sync.WaitGroup
+}
+
+// numbered is a connection with its place in the order in which they were made.
+type numbered struct {
+	net.Conn
+	n uint64
 }
 
 func newPeerPort(o Options, boot uint64, in *inbox, log *slog.Logger) *peerPort {
 	return &peerPort{
 		self: o.ID, boot: boot, members: o.Peers, in: in, log: log,
-		conns: map[net.Conn]bool{}, byNode: map[int32]net.Conn{},
+		conns: map[net.Conn]bool{}, byNode: map[int32]numbered{},
 	}
 }
 
@@ -53,7 +60,9 @@ func (p *peerPort) serve(ln net.Listener) {
 			return
 		}
 		p.conns[c] = true
-		p.alive.Go(func() { p.handle(c) })
+		p.last++
+		nc := numbered{c, p.last}
+		p.alive.Go(func() { p.handle(nc) })
 	})
 }
 
@@ -68,12 +77,12 @@ func (p *peerPort) close() {
 	p.alive.Wait()
 }
 
-func (p *peerPort) handle(c net.Conn) {
+func (p *peerPort) handle(c numbered) {
 	var h wire.Hello
 	defer func() {
 		c.Close()
 		p.mu.Lock()
-		delete(p.conns, c)
+		delete(p.conns, c.Conn)
 		if p.byNode[h.From] == c {
 			delete(p.byNode, h.From)
 		}
@@ -88,9 +97,9 @@ func (p *peerPort) handle(c net.Conn) {
 	}
 }
 
-// greet reads the dialler's hello and answers it. An older connection of the same node ends: whatever comes from it would come
-// out of turn.
-func (p *peerPort) greet(c net.Conn) (wire.Hello, error) {
+// greet reads the dialler's hello and answers it. Of two connections of one node the older ends: whatever comes from it would come
+// out of turn. After a pause of this process several may wait to be greeted, and the older may be greeted last.
+func (p *peerPort) greet(c numbered) (wire.Hello, error) {
 	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return wire.Hello{}, fmt.Errorf("setting a deadline: %w", err)
 	}
@@ -101,15 +110,20 @@ func (p *peerPort) greet(c net.Conn) (wire.Hello, error) {
 	if _, member := p.members[h.From]; !member || h.From == p.self {
 		return h, fmt.Errorf("%w: node %d is not one of them", wire.ErrHello, h.From)
 	}
-	if _, err := c.Write(wire.AppendHello(nil, wire.Hello{From: p.self, Boot: p.boot, To: h.From})); err != nil {
-		return h, fmt.Errorf("answering a peer's hello: %w", err)
-	}
 	p.mu.Lock()
 	old := p.byNode[h.From]
-	p.byNode[h.From] = c
+	if old.n < c.n {
+		p.byNode[h.From] = c
+	}
 	p.mu.Unlock()
-	if old != nil {
+	switch {
+	case old.n > c.n:
+		return h, fmt.Errorf("replaced before it was greeted: %w", net.ErrClosed)
+	case old.Conn != nil:
 		old.Close()
+	}
+	if _, err := c.Write(wire.AppendHello(nil, wire.Hello{From: p.self, Boot: p.boot, To: h.From})); err != nil {
+		return h, fmt.Errorf("answering a peer's hello: %w", err)
 	}
 	return h, c.SetDeadline(time.Time{})
 }

@@ -298,3 +298,41 @@ func TestANewerConnectionReplacesTheOlder(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// After a pause of the process the connections that were made meanwhile are greeted in any order: the newest is kept.
+func TestAnOlderConnectionGreetedLateDoesNotReplaceTheNewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, ln := newInbox(), newPipeListener()
+		p := newPeerPort(Options{ID: 2, Peers: map[int32]string{1: "a:1", 2: "b:1"}}, 20, in, quiet())
+		var all sync.WaitGroup
+		all.Go(func() { p.serve(ln) })
+		hello := wire.AppendHello(nil, wire.Hello{From: 1, Boot: 1, To: 2})
+		older, err := ln.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		newer, err := ln.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newer.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := wire.ReadHello(newer, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := older.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(older); len(b) > 0 || err != nil {
+			t.Errorf("the older connection was greeted with %q, %v", b, err)
+		}
+		var alive [1]byte
+		if _, err := io.ReadFull(newer, alive[:]); err != nil || alive[0] != wire.Alive {
+			t.Errorf("the newer connection: %q, %v", alive, err)
+		}
+		ln.Close()
+		p.close()
+		all.Wait()
+	})
+}
