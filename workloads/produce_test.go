@@ -21,34 +21,51 @@ func produceOp(id string, producer uint32, partition int32, first uint64, count 
 	}}
 }
 
-// log is what a fake leader appended, by partition.
+// fakeLog is what a fake leader appended, by partition.
 type fakeLog struct {
 	mu      sync.Mutex
 	values  map[int32][]gen.Header
 	appends int
 }
 
-// leader answers as the leader of 4 partitions of "orders": appends, unless refuse answers a code for the n-th produce (from 1).
-func (l *fakeLog) leader(b **fakeBroker, refuse func(n int) int16) func(kmsg.Request) kmsg.Response {
-	return func(req kmsg.Request) kmsg.Response {
-		switch req := req.(type) {
-		case *kmsg.ApiVersionsRequest:
-			return apiVersions()
-		case *kmsg.MetadataRequest:
-			return (*b).metadata(4, "orders")
-		case *kmsg.ProduceRequest:
-			return l.append((*b).t, req, refuse)
-		}
-		return nil
+// answer is that of the leader of 4 partitions of "orders": it appends, unless refuse answers a code for the n-th produce (from
+// 1), or dropIt.
+func (l *fakeLog) answer(b *fakeBroker, req kmsg.Request, refuse func(n int) int16) kmsg.Response {
+	switch req := req.(type) {
+	case *kmsg.ApiVersionsRequest:
+		return apiVersions()
+	case *kmsg.MetadataRequest:
+		return b.metadata(4, "orders")
+	case *kmsg.ProduceRequest:
+		return l.append(b.t, req, refuse)
 	}
+	return nil
 }
+
+// dropIt stands for dropping the connection with the request in hand.
+const dropIt = -100
+
+func (l *fakeLog) attempts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appends
+}
+
+func (l *fakeLog) at(partition int32, offset int64) gen.Header {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.values[partition][offset-logStart]
+}
+
+// logStart is the offset of the first record: the log began before the run.
+const logStart = 1000
 
 func (l *fakeLog) append(t *testing.T, req *kmsg.ProduceRequest, refuse func(n int) int16) kmsg.Response {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.appends++
 	code := refuse(l.appends)
-	if code == -100 {
+	if code == dropIt {
 		return nil
 	}
 	resp := kmsg.NewPtrProduceResponse()
@@ -59,8 +76,7 @@ func (l *fakeLog) append(t *testing.T, req *kmsg.ProduceRequest, refuse func(n i
 			ap := kmsg.NewProduceResponseTopicPartition()
 			ap.Partition, ap.ErrorCode, ap.BaseOffset = rp.Partition, code, -1
 			if code == 0 {
-				// The log began before the run.
-				ap.BaseOffset = 1000 + int64(len(l.values[rp.Partition]))
+				ap.BaseOffset = logStart + int64(len(l.values[rp.Partition]))
 				err := readBatches(rp.Records, batchVisitor{
 					record: func(_ int64, v []byte) {
 						h, err := gen.ParseValue(v)
@@ -86,8 +102,7 @@ func (l *fakeLog) append(t *testing.T, req *kmsg.ProduceRequest, refuse func(n i
 func newLeader(t *testing.T, refuse func(n int) int16) (*fakeBroker, *fakeLog) {
 	l := &fakeLog{values: map[int32][]gen.Header{}}
 	var b *fakeBroker
-	b = newFakeBroker(t, nil)
-	b.handle = l.leader(&b, refuse)
+	b = newFakeBroker(t, func(r kmsg.Request) kmsg.Response { return l.answer(b, r, refuse) })
 	return b, l
 }
 
@@ -115,7 +130,7 @@ func TestProduceOffsetsAreThoseOfTheRecords(t *testing.T) {
 				Run: testRun, Producer: p.Producer, Incarnation: 1, TopicPartition: gen.PartitionHash("orders", p.Partition),
 				Seq: p.FirstSeq + uint64(i), Time: op.Invoke, Acked: 5, Body: 100 - gen.HeaderSize,
 			}
-			if got := l.values[p.Partition][off-1000]; got != want {
+			if got := l.at(p.Partition, off); got != want {
 				t.Errorf("%s: at offset %d of partition %d stands %+v, want %+v", op.ID, off, p.Partition, got, want)
 			}
 		}
@@ -143,20 +158,20 @@ func TestProduceOutcomeOfEachCode(t *testing.T) {
 			if op.Error != codeName(code) {
 				t.Errorf("error %q, want %q", op.Error, codeName(code))
 			}
-			if l.appends != 1 {
-				t.Errorf("%d attempts, want one", l.appends)
+			if l.attempts() != 1 {
+				t.Errorf("%d attempts, want one", l.attempts())
 			}
 		})
 	}
 }
 
 func TestProduceDroppedWithTheRequestInHandIsUnknown(t *testing.T) {
-	b, l := newLeader(t, always(-100))
+	b, l := newLeader(t, always(dropIt))
 	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
 	op := produceOp("p1", 1, 0, 0, 2)
 	c.Do(t.Context(), op)
-	if op.Outcome != history.Unknown || l.appends != 1 {
-		t.Errorf("%q (%s) after %d attempts, want unknown after one", op.Outcome, op.Error, l.appends)
+	if op.Outcome != history.Unknown || l.attempts() != 1 {
+		t.Errorf("%q (%s) after %d attempts, want unknown after one", op.Outcome, op.Error, l.attempts())
 	}
 }
 
@@ -175,8 +190,8 @@ func TestProduceSurelyNotSentFails(t *testing.T) {
 		op := produceOp("p1", 1, 0, 0, 2)
 		op.Produce.Topic = "payments"
 		c.Do(t.Context(), op)
-		if op.Outcome != history.Failed || l.appends != 0 {
-			t.Errorf("%q (%s) after %d produces, want failed after none", op.Outcome, op.Error, l.appends)
+		if op.Outcome != history.Failed || l.attempts() != 0 {
+			t.Errorf("%q (%s) after %d produces, want failed after none", op.Outcome, op.Error, l.attempts())
 		}
 	})
 	t.Run("partition not in the metadata", func(t *testing.T) {
@@ -184,8 +199,8 @@ func TestProduceSurelyNotSentFails(t *testing.T) {
 		c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
 		op := produceOp("p1", 1, 9, 0, 2)
 		c.Do(t.Context(), op)
-		if op.Outcome != history.Failed || l.appends != 0 {
-			t.Errorf("%q (%s) after %d produces, want failed after none", op.Outcome, op.Error, l.appends)
+		if op.Outcome != history.Failed || l.attempts() != 0 {
+			t.Errorf("%q (%s) after %d produces, want failed after none", op.Outcome, op.Error, l.attempts())
 		}
 	})
 	t.Run("the leader takes connections and drops them", func(t *testing.T) {
@@ -228,8 +243,8 @@ func TestProducePartlyAcknowledgedIsUnknown(t *testing.T) {
 	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}})
 	op := produceOp("p1", 1, 0, 0, batchRecords+10)
 	c.Do(t.Context(), op)
-	if l.appends != 2 {
-		t.Fatalf("%d requests, want 2", l.appends)
+	if l.attempts() != 2 {
+		t.Fatalf("%d requests, want 2", l.attempts())
 	}
 	if op.Outcome != history.Unknown || !strings.Contains(op.Error, fmt.Sprintf("%d of %d records were acknowledged", batchRecords, batchRecords+10)) {
 		t.Errorf("%q (%s), want unknown, naming how many were acknowledged", op.Outcome, op.Error)
