@@ -41,7 +41,7 @@ func (c *Clients) doMeta(ctx context.Context, op *history.Operation) {
 		outcome = readOutcome(m.Code)
 	}
 	settle(op, outcome, nil)
-	if m.Code != codeNone {
+	if outcome != history.OK {
 		op.Error = codeName(m.Code)
 	}
 }

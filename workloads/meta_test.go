@@ -129,8 +129,8 @@ func TestMetaOutcomeOfEachCode(t *testing.T) {
 			if tc.code != 5 && op.Meta.Code != tc.code {
 				t.Errorf("code %d, want %d", op.Meta.Code, tc.code)
 			}
-			if (op.Meta.Code == 0) != (op.Error == "") {
-				t.Errorf("code %d with the error text %q", op.Meta.Code, op.Error)
+			if (tc.want == ok) != (op.Error == "") {
+				t.Errorf("%q with the error text %q", op.Outcome, op.Error)
 			}
 			if asked := askedFor[kmsg.Request](b); len(asked) != 1 {
 				t.Errorf("%d requests, want exactly one", len(asked))
