@@ -25,6 +25,7 @@ type testCluster struct {
 	cfg    func(*Config)
 	cut    map[[2]int32]bool // ordered pairs whose messages are lost
 	jitter func() int64      // ns that a message takes longer than testLatency
+	slow   func() int64      // ns that a disk operation takes longer than testLatency
 }
 
 // testT is what the cluster needs of a *testing.T or a *rapid.T.
@@ -34,15 +35,16 @@ type testT interface {
 }
 
 type testNode struct {
-	id     int32
-	boot   uint64
-	core   *Node // nil while it is down
-	disk   *testDisk
-	wake   int64
-	corr   int32
-	awaits map[int32]func(kmsg.Response)
-	closed int
-	gen    int // drops what was scheduled for an earlier boot
+	id       int32
+	boot     uint64
+	core     *Node // nil while it is down
+	disk     *testDisk
+	wake     int64
+	corr     int32
+	awaits   map[int32]func(kmsg.Response)
+	closed   int
+	diskFree int64
+	gen      int // drops what was scheduled for an earlier boot
 }
 
 const (
@@ -66,7 +68,7 @@ func (q *testQueue) Push(x any)   { *q = append(*q, x.(testEvent)) }
 func (q *testQueue) Pop() any     { o := *q; e := o[len(o)-1]; *q = o[:len(o)-1]; return e }
 
 func newTestCluster(t testT, set bugs.Set, cfg func(*Config)) *testCluster {
-	c := &testCluster{t: t, now: testStart, nodes: map[int32]*testNode{}, cut: map[[2]int32]bool{}, jitter: func() int64 { return 0 }}
+	c := &testCluster{t: t, now: testStart, nodes: map[int32]*testNode{}, cut: map[[2]int32]bool{}, jitter: func() int64 { return 0 }, slow: func() int64 { return 0 }}
 	c.cfg = func(x *Config) {
 		x.Bugs = set
 		if cfg != nil {
@@ -127,7 +129,8 @@ func (c *testCluster) ready(n *testNode) {
 	c.events = append(c.events, out.Events...)
 	gen := n.gen
 	for _, op := range out.Disk {
-		c.at(testLatency, func() {
+		n.diskFree = max(n.diskFree, c.now+testLatency+c.slow()) // in the order given
+		c.at(n.diskFree-c.now, func() {
 			if n.gen == gen { // what had not reached the disk when its node died is lost
 				c.step(n, n.disk.do(op))
 			}

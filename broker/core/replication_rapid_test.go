@@ -103,14 +103,14 @@ func TestReplicationUnderFaults(t *testing.T) {
 		createTopic(c, 1, watchTopic, watchPartitions)
 		c.run(300 * time.Millisecond)
 		w := &replicationWatch{t: t, c: c, high: map[int32]int64{}, hw: map[[2]int64]int64{}}
-		spread := int64(rapid.SampledFrom([]int{0, 3, 20}).Draw(t, "jitter ms")) * int64(time.Millisecond)
-		c.jitter = func() int64 {
-			if spread == 0 {
-				return 0
-			}
+		spread := 1 + int64(rapid.SampledFrom([]int{0, 3, 20}).Draw(t, "jitter ms"))*int64(time.Millisecond)
+		slow := 1 + int64(rapid.SampledFrom([]int{0, 5, 30}).Draw(t, "disk ms"))*int64(time.Millisecond)
+		random := func(below int64) int64 {
 			noise = noise*6364136223846793005 + 1442695040888963407
-			return int64(noise>>33) % spread
+			return int64(noise>>33) % below
 		}
+		c.jitter = func() int64 { return random(spread) }
+		c.slow = func() int64 { return random(slow) }
 		down := int32(0)
 		for range rapid.IntRange(4, 24).Draw(t, "steps") {
 			node := int32(rapid.IntRange(1, 3).Draw(t, "node"))
