@@ -91,7 +91,13 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// mark also takes our own port out of an error's text: it differs each time, and errors are counted by their text.
 func (c *trackedConn) mark(err error) error {
+	if op, ok := err.(*net.OpError); ok {
+		plain := *op
+		plain.Source = nil
+		err = &plain
+	}
 	if err == nil || c.requested.Load() {
 		return err
 	}

@@ -243,6 +243,9 @@ func TestMetaWhenTheNodeFails(t *testing.T) {
 		if op.Outcome != history.Unknown {
 			t.Errorf("%q (%s), want unknown", op.Outcome, op.Error)
 		}
+		if want := "awaiting the answer to DeleteTopics: read tcp " + b.addr() + ": i/o timeout"; op.Error != want {
+			t.Errorf("error %q, want %q", op.Error, want)
+		}
 	})
 	t.Run("an answer about something else is unknown", func(t *testing.T) {
 		b := newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
