@@ -107,6 +107,9 @@ func (n *Node) Ready() Output {
 	out := n.out
 	n.out = Output{}
 	out.Wake = n.timers.wake(n.now)
+	if n.replicationDue() {
+		out.Wake = 0 // raft's last round applied something that replication has to act on
+	}
 	return out
 }
 

@@ -242,6 +242,9 @@ func (n *Node) replicationReady() {
 	}
 }
 
+// replicationDue reports whether something has come up since replicationReady that must not wait for the next input.
+func (n *Node) replicationDue() bool { return len(n.repl.touched) > 0 || len(n.repl.isrDue) > 0 }
+
 // sweepReplicas is the one timer of all ISRs: it looks for followers that lag.
 func (n *Node) sweepReplicas() {
 	period := n.cfg.ReplicaLag / 2

@@ -109,3 +109,20 @@ func TestAColdReadAcrossATruncationGivesNothing(t *testing.T) {
 		t.Errorf("unreadable: code %d", a.ErrorCode)
 	}
 }
+
+func TestWhatComesUpLateIsDueAtOnce(t *testing.T) {
+	n, r := logNode(t)
+	n.replicationReady()
+	if n.replicationDue() {
+		t.Fatal("due right after replicationReady")
+	}
+	n.touch(r)
+	if !n.replicationDue() {
+		t.Error("a parked fetch would wait for some later input")
+	}
+	n.replicationReady()
+	n.noteISR(r)
+	if !n.replicationDue() {
+		t.Error("a change of the ISR would wait for some later input")
+	}
+}
