@@ -306,6 +306,7 @@ func (d *testDisk) do(op DiskOp) *DiskDone {
 		for len(l.epochs) > 0 && l.epochs[len(l.epochs)-1].Start >= l.end {
 			l.epochs = l.epochs[:len(l.epochs)-1]
 		}
+		done.End = l.end
 	case OpLogDelete:
 		delete(d.logs, op.Part)
 	case OpLogRead:

@@ -120,21 +120,29 @@ func (n *Node) appendLog(r *replica, data []byte, hs []batch.Header) {
 
 // truncateLog cuts the log's end. What is cut is never served again: the count of truncations tells reads that are under way.
 func (n *Node) truncateLog(r *replica, to int64) {
-	for len(r.epochs) > 0 && r.epochs[len(r.epochs)-1].Start >= to {
-		r.epochs = r.epochs[:len(r.epochs)-1]
-	}
-	if to >= r.end {
+	if !r.cutAt(to) {
 		return
 	}
-	r.truncations++
-	r.end, r.durable, r.hw = to, min(r.durable, to), min(r.hw, to)
-	for _, w := range r.writes {
-		w.end = min(w.end, to)
-	}
-	r.cache.truncate(to)
 	n.write(r, &logWrite{end: to}, DiskOp{Kind: OpLogTruncate, Offset: to})
 	n.touch(r)
 	n.tell(r, "truncation")
+}
+
+// cutAt forgets everything from an offset on, and reports whether a batch was among it.
+func (l *replicaLog) cutAt(to int64) bool {
+	for len(l.epochs) > 0 && l.epochs[len(l.epochs)-1].Start >= to {
+		l.epochs = l.epochs[:len(l.epochs)-1]
+	}
+	if to >= l.end {
+		return false
+	}
+	l.truncations++
+	l.end, l.durable, l.hw = to, min(l.durable, to), min(l.hw, to)
+	for _, w := range l.writes {
+		w.end = min(w.end, to)
+	}
+	l.cache.truncate(to)
+	return true
 }
 
 // write hands an operation to the disk's queue, which keeps the order within a partition.
@@ -142,13 +150,16 @@ func (n *Node) write(r *replica, w *logWrite, op DiskOp) {
 	r.writes = append(r.writes, w)
 	n.repl.queued += w.bytes
 	op.Part = r.id
-	n.submit(op, func(*DiskDone) {
+	n.submit(op, func(d *DiskDone) {
 		n.repl.queued -= w.bytes
 		r.writes = slices.DeleteFunc(r.writes, func(x *logWrite) bool { return x == w })
 		if r.deleted {
 			return
 		}
-		r.durable = max(r.durable, w.end)
+		if op.Kind == OpLogTruncate && d.End < w.end && r.end == w.end {
+			r.cutAt(d.End) // the offset lay inside a batch, which the disk cuts whole
+		}
+		r.durable = max(r.durable, min(w.end, r.end))
 		n.durableMoved(r)
 	})
 }

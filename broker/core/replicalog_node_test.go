@@ -57,13 +57,26 @@ func TestTruncationBehindAppendsUnderWay(t *testing.T) {
 	n.truncateLog(r, 2)
 	appendBatch(t, n, r, 3, "d", "e")
 	for i, want := range []int64{2, 2, 2, 4} {
-		complete(n, DiskDone{})
+		complete(n, DiskDone{End: want})
 		if r.durable != want {
 			t.Errorf("after operation %d: durable to %d, want %d", i+1, r.durable, want)
 		}
 	}
 	if r.end != 4 || n.repl.queued != 0 || r.latestEpoch() != 3 || r.epochBefore(2) != 1 {
 		t.Errorf("end %d, %d bytes queued, epochs %v", r.end, n.repl.queued, r.epochs)
+	}
+}
+
+func TestTheDiskCutsABatchWhole(t *testing.T) {
+	n, r := logNode(t)
+	appendBatch(t, n, r, 1, "a", "b")
+	appendBatch(t, n, r, 2, "c", "d", "e")
+	complete(n, DiskDone{End: 2})
+	complete(n, DiskDone{End: 5})
+	n.truncateLog(r, 3)
+	complete(n, DiskDone{End: 2})
+	if r.end != 2 || r.durable != 2 || r.latestEpoch() != 1 || len(r.cache.batches) != 1 {
+		t.Errorf("end %d, durable to %d, epochs %v, %d batches cached; the disk ends at 2", r.end, r.durable, r.epochs, len(r.cache.batches))
 	}
 }
 
