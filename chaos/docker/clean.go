@@ -31,6 +31,10 @@ func Clean(ctx context.Context, logf func(format string, args ...any)) (removed 
 		return nil, err
 	}
 	defer e.Close()
+	return e.clean(ctx, domain, logf)
+}
+
+func (e *engine) clean(ctx context.Context, domain string, logf func(string, ...any)) (removed []string, err error) {
 	ids, err := e.runs(ctx, domain)
 	if err != nil {
 		return nil, fmt.Errorf("looking for leftovers: %w", err)

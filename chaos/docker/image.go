@@ -153,7 +153,7 @@ func serves(path, arch string) error {
 func static(path, arch string) error {
 	f, err := elf.Open(path)
 	var format *elf.FormatError
-	if errors.As(err, &format) {
+	if errors.As(err, &format) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("it is no linux program")
 	}
 	if err != nil {
@@ -180,8 +180,9 @@ func compile(ctx context.Context, arch string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "soak")
-	// Nothing of this machine or commit goes into it: the same source gives the same image.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, nodePackage)
+	// No version control data: a commit that changes no source gives the same image. (-trimpath would do more for that, but
+	// makes the go command compile everything a second time.)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", out, nodePackage)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	said, err := cmd.CombinedOutput()
 	if err != nil {

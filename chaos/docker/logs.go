@@ -13,8 +13,13 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// reopenAfter is how long a follower waits before it opens a log again whose stream has ended.
-const reopenAfter = 50 * time.Millisecond
+const (
+	// reopenAfter is how long a follower waits before it opens a log again whose stream has ended.
+	reopenAfter = 50 * time.Millisecond
+
+	// retryAfter is how long it waits when the engine has failed: it may be restarting, or gone for good.
+	retryAfter = time.Second
+)
 
 // follow reads a node's log from its first start to Close, over restarts and broken streams. What comes is also put
 // into the run folder at once, so that a killed runner leaves it there; Close replaces that by the engine's own.
@@ -26,7 +31,7 @@ func (c *cluster) follow(n *node) {
 	} else {
 		defer file.Close()
 	}
-	for c.ended.Err() == nil {
+	for broken := false; c.ended.Err() == nil; {
 		_, up := n.running()
 		var err error
 		last, err = c.readLog(c.ended, n, last, true, func(line []byte, again bool) {
@@ -35,10 +40,14 @@ func (c *cluster) follow(n *node) {
 				file.Write(append(line, '\n')) // a full disk shows at Close, which writes it all
 			}
 		})
+		wait := reopenAfter
 		if err != nil && c.ended.Err() == nil {
-			c.cfg.Logf("the log of n%d broke off, and is opened again: %v", n.id, err)
-			up = true // it may be the stream that ended
+			if !broken {
+				c.cfg.Logf("the log of n%d broke off, and is opened again: %v", n.id, err)
+			}
+			up, wait = true, retryAfter // it may be the stream that ended, not the node
 		}
+		broken = err != nil
 		if !up {
 			// All of an ended life has been read: the next start goes on.
 			select {
@@ -48,7 +57,7 @@ func (c *cluster) follow(n *node) {
 			continue
 		}
 		select {
-		case <-time.After(reopenAfter):
+		case <-time.After(wait):
 		case <-c.ended.Done():
 		}
 	}

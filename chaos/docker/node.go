@@ -52,6 +52,16 @@ type life struct {
 	signal string
 }
 
+// read takes the container's exit code apart.
+func (l *life) read(code int) {
+	l.code = code
+	for name, number := range signals {
+		if code == 128+int(number) {
+			l.code, l.signal = -1, name
+		}
+	}
+}
+
 func (l *life) status() string {
 	if l.signal != "" {
 		return fmt.Sprintf("signal: %s (exit code %d)", l.signal, 128+int(signals[l.signal]))
@@ -221,7 +231,7 @@ func (c *cluster) await(n *node, l *life) {
 		select {
 		case <-c.ended.Done():
 			return
-		case <-time.After(reopenAfter):
+		case <-time.After(retryAfter):
 		}
 	}
 }
@@ -242,12 +252,7 @@ func (c *cluster) waitExit(n *node) (int, error) {
 
 // gone notes how a life ended.
 func (c *cluster) gone(n *node, l *life, code int) {
-	l.code = code
-	for name, number := range signals {
-		if code == 128+int(number) {
-			l.code, l.signal = -1, name
-		}
-	}
+	l.read(code)
 	// Asked for is what a signal or an orderly end brought about: a panic that came first is still a panic.
 	asked := l.asked.Load() && (l.signal == "killed" || l.signal == "terminated" || l.code == 0)
 	tail, err := c.tail(c.ended, n)

@@ -1,0 +1,126 @@
+package docker
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"soak/chaos"
+	"soak/chaos/owner"
+	"soak/chaos/ports"
+)
+
+var chaosPartition = chaos.Spec{ID: 3, Kind: chaos.Partition, Nodes: []int32{1}}
+
+func TestNewChecksItsConfig(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	good := chaos.Config{RunID: "a", Nodes: 3, Dir: t.TempDir(), Sink: deaf{}}
+	for name, change := range map[string]func(*chaos.Config){
+		"no nodes":  func(c *chaos.Config) { c.Nodes = 0 },
+		"too many":  func(c *chaos.Config) { c.Nodes = 101 },
+		"no sink":   func(c *chaos.Config) { c.Sink = nil },
+		"no folder": func(c *chaos.Config) { c.Dir = "" },
+		"bad id":    func(c *chaos.Config) { c.RunID = "a/b" },
+	} {
+		bad := good
+		change(&bad)
+		if _, err := New(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	c, err := New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !owner.Alive("a") {
+		t.Error("the run holds no lock")
+	}
+	if err := c.Close(t.Context()); err != nil { // never started
+		t.Error(err)
+	}
+	if owner.Alive("a") {
+		t.Error("the lock outlives Close")
+	}
+}
+
+// laidOut is a cluster whose network is known, and which nothing runs in.
+func laidOut(nodes int) *cluster {
+	c := &cluster{
+		cfg:    chaos.Config{RunID: "a", Nodes: nodes, ElectionInterval: 2 * time.Second, SessionTimeout: time.Second, Bugs: []string{"x", "y"}, Seed: 9},
+		subnet: netip.MustParsePrefix("172.30.0.0/16"), faults: map[int]*fault{},
+	}
+	for id := int32(1); id <= int32(nodes); id++ {
+		c.nodes = append(c.nodes, &node{id: id, port: ports.Port{Number: 20000 + int(id)}, collector: chaos.NewCollector(id, deaf{})})
+	}
+	return c
+}
+
+func TestANodeIsToldItsPlace(t *testing.T) {
+	c := laidOut(3)
+	got := strings.Join(c.arguments(c.nodes[1]), " ")
+	want := "broker --id 2 --data /data/node --listen :9092 --advertise 127.0.0.1:20002 " +
+		"--peers 1=172.30.0.11:9093,2=172.30.0.12:9093,3=172.30.0.13:9093 --peer-listen :9093 --seed 9 " +
+		"--election-interval 2s --session-timeout 1s --bug x --bug y"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if a := c.Addr(3); a != "127.0.0.1:20003" {
+		t.Errorf("clients reach n3 at %s", a)
+	}
+	if a := c.Addr(4); a != "" {
+		t.Errorf("clients reach n4 at %s", a)
+	}
+}
+
+func TestACutNamesItsPeers(t *testing.T) {
+	c := laidOut(3)
+	k := newCut(c.nodes[0], c.nodes[1:], chaos.Spec{ID: 7, Kind: chaos.Partition, Clients: true})
+	args := c.rules(k).Args()
+	for _, want := range []string{"sidecar", "soak-7", "--others", "n2=172.30.0.12", "n3=172.30.0.13"} {
+		if !slices.Contains(args, want) {
+			t.Errorf("%q misses %s", args, want)
+		}
+	}
+	if slices.Contains(args, "n1=172.30.0.11") {
+		t.Error("n1 is cut off from itself")
+	}
+}
+
+func TestFaultsThatAreNone(t *testing.T) {
+	c := laidOut(3)
+	for name, s := range map[string]chaos.Spec{
+		"unknown kind":  {ID: 1, Kind: "meteor", Nodes: []int32{1}},
+		"later kind":    {ID: 2, Kind: chaos.Stop, Nodes: []int32{1}},
+		"no target":     {ID: 3, Kind: chaos.Kill},
+		"unknown node":  {ID: 4, Kind: chaos.Kill, Nodes: []int32{4}},
+		"node down":     {ID: 5, Kind: chaos.Kill, Nodes: []int32{1}},
+		"no other side": {ID: 6, Kind: chaos.Partition, Nodes: []int32{1, 2, 3}},
+	} {
+		if e, err := c.Inject(t.Context(), s); err == nil || len(e) != 0 {
+			t.Errorf("%s: evidence %v, no error", name, e)
+		}
+	}
+	for _, id := range []int{3, 99} {
+		if _, err := c.Heal(t.Context(), id); err == nil {
+			t.Errorf("fault %d was healed", id)
+		}
+	}
+	// What was refused after it was noted is healed without doing anything.
+	if err := c.HealAll(t.Context()); err != nil {
+		t.Errorf("healing all: %v", err)
+	}
+}
+
+func TestAnExitIsNamedBySignal(t *testing.T) {
+	for code, want := range map[int]string{
+		0: "exit code 0", 2: "exit code 2", 137: "signal: killed (exit code 137)", 143: "signal: terminated (exit code 143)",
+	} {
+		l := &life{code: code}
+		l.read(code)
+		if got := l.status(); got != want {
+			t.Errorf("%d: %q, want %q", code, got, want)
+		}
+	}
+}
