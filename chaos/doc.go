@@ -12,4 +12,6 @@
 //	  - chaos/runloop: phases, schedule, triggers, targets, generators and drain as one state machine without a clock.
 //	  - chaos/runner: the shell that drives a Loop with real time, a real Cluster and real clients.
 //	  - chaos/docker, chaos/process: drivers.
+//	  - chaos/owner: whose a thing is, and what a run that is gone has left behind.
+//	  - chaos/ports, chaos/knock: the ports of nodes before they start, and the shortest question to a node.
 package chaos
