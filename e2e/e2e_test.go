@@ -118,7 +118,9 @@ func soak(t *testing.T, limit time.Duration, args ...string) result {
 	for sc.Scan() {
 		last = sc.Text()
 	}
-	if err := json.Unmarshal([]byte(last), &r.report); err != nil && r.exit != 2 && r.exit != 4 {
+	var line struct{ Report *report }
+	line.Report = &r.report
+	if err := json.Unmarshal([]byte(last), &line); err != nil && r.exit != 2 && r.exit != 4 {
 		t.Fatalf("soak %s: exit %d, last line is no verdict: %v\n%s\n%s", strings.Join(args, " "), r.exit, err, last, r.stderr)
 	}
 	return r

@@ -36,8 +36,12 @@ func TestAKilledRunnerLeavesNothingBehind(t *testing.T) {
 			}
 			return !leftover(t, driver, victim)
 		})
-		if bytes.Contains(removed, []byte(filepath.Base(other.out))) {
-			t.Fatalf("soak clean touched the other run:\n%s", removed)
+		t.Logf("soak clean:\n%s", removed)
+		if bytes.Contains(removed, []byte(other.id)) {
+			t.Fatalf("soak clean touched the other run %s:\n%s", other.id, removed)
+		}
+		if driver == "docker" && !bytes.Contains(removed, []byte(victim.id)) {
+			t.Fatalf("soak clean says nothing of the killed run %s, whose containers outlive it:\n%s", victim.id, removed)
 		}
 		if other.cmd.ProcessState != nil || !leftover(t, driver, other) {
 			t.Fatalf("the other run did not live on")

@@ -103,21 +103,25 @@ func once(soak, driver, out string, seed uint64, args []string) outcome {
 		o.tail = err.Error()
 	}
 	var last string
-	for sc := bufio.NewScanner(&stdout); sc.Scan(); {
+	sc := bufio.NewScanner(&stdout)
+	sc.Buffer(nil, 16<<20)
+	for sc.Scan() {
 		last = sc.Text()
 	}
-	var v struct {
-		Outcome  string `json:"outcome"`
-		Verdicts []struct {
-			Checker, Outcome, Reason string
-		} `json:"verdicts"`
+	var line struct {
+		Report struct {
+			Outcome  string
+			Verdicts []struct {
+				Checker, Outcome, Reason string
+			}
+		}
 	}
-	if err := json.Unmarshal([]byte(last), &v); err != nil {
+	if err := json.Unmarshal([]byte(last), &line); err != nil {
 		o.tail += "no verdict on standard output: " + err.Error() + "\n" + lines(stderr.String(), 15)
 		return o
 	}
-	o.verdict = v.Outcome
-	for _, x := range v.Verdicts {
+	o.verdict = line.Report.Outcome
+	for _, x := range line.Report.Verdicts {
 		switch x.Outcome {
 		case "violated":
 			o.by = append(o.by, x.Checker)
