@@ -206,8 +206,7 @@ func TestProduceSurelyNotSentFails(t *testing.T) {
 	t.Run("the leader takes connections and drops them", func(t *testing.T) {
 		// As a proxy does that stands before a node which is down.
 		dead := newFakeBroker(t, func(kmsg.Request) kmsg.Response { return nil })
-		var b *fakeBroker
-		b = newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
+		b := newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
 			if _, ok := r.(*kmsg.MetadataRequest); ok {
 				return dead.metadata(4, "orders")
 			}

@@ -335,7 +335,6 @@ func TestProduceWaitsForTheDisk(t *testing.T) {
 func TestFetchWaitsAndWakes(t *testing.T) {
 	c, lead := newTopicCluster(t, nil)
 	var got *kmsg.FetchResponse
-	asked := c.now
 	c.ask(lead, fetchRequest("orders", -1, 0, time.Second), func(r kmsg.Response) { got = r.(*kmsg.FetchResponse) })
 	c.run(200 * time.Millisecond)
 	if got != nil {
@@ -345,7 +344,8 @@ func TestFetchWaitsAndWakes(t *testing.T) {
 	if got == nil || len(got.Topics[0].Partitions[0].RecordBatches) == 0 {
 		t.Fatalf("not woken by the high watermark: %+v", got)
 	}
-	got, asked = nil, c.now
+	got = nil
+	asked := c.now
 	c.ask(lead, fetchRequest("orders", -1, 1, time.Second), func(r kmsg.Response) { got = r.(*kmsg.FetchResponse) })
 	c.until(2*time.Second, "MaxWait ends it", func() bool { return got != nil })
 	if waited := time.Duration(c.now - asked); waited < time.Second || waited > 1100*time.Millisecond || got.Topics[0].Partitions[0].RecordBatches == nil {

@@ -25,7 +25,6 @@ type newTopic struct {
 	replication int
 	assignment  [][]int32 // replicas by partition where the client chose them; nil otherwise
 	configs     []meta.Config
-	validate    bool // validate_only: say what would happen
 }
 
 // topicCreated is what became of it.

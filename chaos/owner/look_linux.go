@@ -23,7 +23,7 @@ func look(pid int) (start string, state State, err error) {
 	// The second field, the command in brackets, may hold spaces and brackets itself.
 	end := bytes.LastIndexByte(b, ')')
 	fields := strings.Fields(string(b[end+1:]))
-	const stateField, startField = 3 - 3, 22 - 3 // as proc(5) numbers them
+	const stateField, startField = 0, 19 // fields 3 and 22 of proc(5), which counts from 1 and has two before these
 	if end < 0 || len(fields) <= startField {
 		return "", Other, fmt.Errorf("/proc/%d/stat reads %q", pid, b)
 	}

@@ -24,11 +24,10 @@ type fault struct {
 	mu     sync.Mutex // held by Heal from beginning to end
 	healed bool
 
-	state   sync.Mutex // guards below
-	killed  []*life
-	paused  []*life
-	held    []*cutLink
-	clients []*cutLink // client links among held
+	state  sync.Mutex // guards below
+	killed []*life
+	paused []*life
+	held   []*cutLink
 }
 
 // life is the process of a node that a fault has struck.
