@@ -10,7 +10,7 @@ import (
 func (s *Scenario) YAML() []byte {
 	var b bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
-	p("name: %s\n", s.Name)
+	p("name: %s\n", strconv.Quote(s.Name)) // which may be "null" or "2024"
 	p("description: %s\n", strconv.Quote(s.Description))
 	p("nodes: %d\n", s.Nodes)
 	p("election_interval: %s\n", s.ElectionInterval)
@@ -22,7 +22,7 @@ func (s *Scenario) YAML() []byte {
 	p("steady: %d\n", s.Steady)
 	p("topics:\n")
 	for _, t := range s.Topics {
-		p("  - {name: %s, partitions: %d, replication: %d, min_insync_replicas: %d}\n", t.Name, t.Partitions, t.Replication, t.MinInsyncReplicas)
+		p("  - {name: %s, partitions: %d, replication: %d, min_insync_replicas: %d}\n", strconv.Quote(t.Name), t.Partitions, t.Replication, t.MinInsyncReplicas)
 	}
 	s.workloadsYAML(p)
 	if len(s.Faults) > 0 {
@@ -81,6 +81,6 @@ func (f Fault) yaml(p func(string, ...any)) {
 		p("]\n")
 	}
 	if f.Role != "" {
-		p("    role: %s\n", f.Role)
+		p("    role: %s\n", strconv.Quote(f.Role))
 	}
 }

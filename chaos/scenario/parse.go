@@ -70,7 +70,12 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 		Duration:         o.duration("duration", 0, 0, maxDuration),
 		Steady:           o.number("steady", 3, 0, maxIntervals),
 	}
-	s.Intervals = o.number("intervals", 30, 0, maxIntervals)
+	// Said or not, what a written scenario asks for fits into its duration: an executed schedule must be a scenario again.
+	fallback := fullSchedule
+	if s.Duration > 0 {
+		fallback = intervalsOf(s.Duration, s.ElectionInterval, fullSchedule)
+	}
+	s.Intervals = o.number("intervals", fallback, 0, maxIntervals)
 	if s.Intervals == 0 && s.Duration == 0 {
 		r.fail(o.at("intervals"), "", "the scenario: intervals: 0 needs a duration: nothing else would end the run")
 	}
@@ -78,7 +83,7 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 		r.fail(o.at("name"), "", "the scenario: name: %q: want letters, digits, dots, dashes and underscores", s.Name)
 	}
 	s.SessionTimeout = o.duration("session_timeout", defaultSession(s.ElectionInterval), minSession, maxInterval)
-	if s.Duration > 0 && o.get("intervals") != nil && s.ElectionInterval*time.Duration(s.Intervals) > s.Duration {
+	if !s.fits() {
 		r.fail(o.at("duration"), "leave one of the two out", "the scenario: %d intervals of %s do not fit into %s", s.Intervals, s.ElectionInterval, s.Duration)
 	}
 	for i, item := range o.list("topics") {

@@ -37,29 +37,48 @@ func (s *Scenario) Resolve(f Flags) (*Scenario, error) {
 	if f.Intervals == 0 && f.Duration == 0 && f.ElectionInterval == 0 {
 		return c, nil
 	}
-	asked := s.Intervals
+	asked, load := s.Intervals, time.Duration(s.Intervals)*c.ElectionInterval
 	switch {
 	case f.Intervals > 0:
-		asked = f.Intervals
+		asked, load = f.Intervals, time.Duration(f.Intervals)*c.ElectionInterval
 		c.Intervals, c.Duration = f.Intervals, f.Duration
 		c.Minimums.Intervals = max(fewestIntervals, asked)
-		if need := time.Duration(asked) * c.ElectionInterval; f.Duration > 0 && need > f.Duration {
+		if !c.fits() {
 			return nil, &Error{
-				Msg:  fmt.Sprintf("%d intervals of %s take %s at least and do not fit into --duration %s", asked, c.ElectionInterval, need, f.Duration),
+				Msg:  fmt.Sprintf("%d intervals of %s take %s at least and do not fit into --duration %s", asked, c.ElectionInterval, load, f.Duration),
 				Hint: "give one of --intervals and --duration, or a longer duration",
 			}
 		}
 	case f.Duration > 0:
 		asked = int(f.Duration / c.ElectionInterval)
+		load = time.Duration(asked) * c.ElectionInterval
 		c.Duration = f.Duration
-		c.Intervals = min(s.Intervals, asked*2/3)
+		c.Intervals = intervalsOf(f.Duration, c.ElectionInterval, s.Intervals)
 		c.Minimums.Intervals = max(fewestIntervals, c.Intervals)
+	case !c.fits():
+		return nil, &Error{
+			Msg:  fmt.Sprintf("%d intervals of %s take %s at least and do not fit into the scenario's duration of %s", c.Intervals, c.ElectionInterval, load, c.Duration),
+			Hint: "give --duration or --intervals as well",
+		}
+	case c.Duration > 0:
+		load = c.Duration // which the interval does not change
 	}
-	c.scaleWork(time.Duration(asked) * c.ElectionInterval)
+	c.scaleWork(load)
 	if asked < fullSchedule && asked < s.Intervals {
 		c.cutFaults(asked)
 	}
 	return c, nil
+}
+
+// fits reports whether the intervals asked for fit into the duration, if there is one.
+func (s *Scenario) fits() bool {
+	return s.Duration == 0 || time.Duration(s.Intervals) <= s.Duration/s.ElectionInterval
+}
+
+// intervalsOf is how many intervals are asked for where a duration is given without their number: two thirds of the checks that fit,
+// since each election costs some, and at most that many.
+func intervalsOf(d, interval time.Duration, most int) int {
+	return int(min(int64(most), int64(d/interval)*2/3))
 }
 
 // shape applies what concerns the cluster: nodes, interval, session.
@@ -90,6 +109,12 @@ func (c *Scenario) shape(f Flags) *Error {
 	}
 	if f.Nodes > 0 {
 		c.Nodes = f.Nodes
+		for i := range c.Faults {
+			// Of an executed schedule: nodes that a smaller cluster does not have are chosen anew.
+			if slices.ContainsFunc(c.Faults[i].Nodes, func(id int32) bool { return int(id) > f.Nodes }) {
+				c.Faults[i].Nodes, c.Faults[i].Role = nil, ""
+			}
+		}
 		for i := range c.Topics {
 			c.Topics[i].Replication = int16(f.Nodes)
 			c.Topics[i].MinInsyncReplicas = min(c.Topics[i].MinInsyncReplicas, int16(f.Nodes))
@@ -107,13 +132,16 @@ func (c *Scenario) shape(f Flags) *Error {
 	return nil
 }
 
-// scaleWork lowers the counts of work to what the load's time allows, rounded up.
+// scaleWork lowers the counts of work to what the load's time allows, rounded up. Of what is asked for at all, 1 remains however short
+// the time: a run that saw none has proven nothing of it.
 func (c *Scenario) scaleWork(load time.Duration) {
 	if load >= fullWork {
 		return
 	}
 	scale := func(n *int) {
-		*n = int((int64(*n)*int64(load/time.Millisecond) + int64(fullWork/time.Millisecond) - 1) / int64(fullWork/time.Millisecond))
+		if *n > 0 {
+			*n = max(1, int((int64(*n)*int64(load/time.Millisecond)+int64(fullWork/time.Millisecond)-1)/int64(fullWork/time.Millisecond)))
+		}
 	}
 	m := &c.Minimums
 	scale(&m.AckedRecords)
