@@ -376,15 +376,17 @@ func (l *Loop) eventTriggers(s seen) {
 	}
 }
 
-// Executed is the schedule as it came about: a scenario with each fault's time from the end of start, nodes, role and length.
+// Executed is the schedule as it came about: a scenario with each fault's time from the end of start, nodes, role and length. Faults that
+// were never injected follow as they were planned: the minimums ask for them, and a run that ended early is to go on when it is run again.
 func (l *Loop) Executed() *scenario.Scenario {
-	var done []scenario.Fault
+	var done, left []scenario.Fault
 	for i := range l.faults.steps {
 		st := &l.faults.steps[i]
+		f := st.plan
 		if st.fault.Asked == 0 {
+			left = append(left, f)
 			continue
 		}
-		f := st.plan
 		f.At = scenario.Fixed(time.Duration(st.fault.Asked - l.loadFrom))
 		if st.fault.Effective != 0 && st.fault.HealAsked > st.fault.Effective {
 			f.For = scenario.Fixed(time.Duration(st.fault.HealAsked - st.fault.Effective))
@@ -393,5 +395,5 @@ func (l *Loop) Executed() *scenario.Scenario {
 		done = append(done, f)
 	}
 	slices.SortStableFunc(done, func(a, b scenario.Fault) int { return cmp.Compare(a.At.Fixed, b.At.Fixed) })
-	return l.s.WithFaults(done)
+	return l.s.WithFaults(append(done, left...))
 }

@@ -208,6 +208,44 @@ func TestExecutedScheduleRunsAgain(t *testing.T) {
 	}
 }
 
+// TestExecutedScheduleKeepsWhatWasNotReached: a run that ends early, even before its start was over, leaves a schedule that has all
+// of the plan's faults, those that came first.
+func TestExecutedScheduleKeepsWhatWasNotReached(t *testing.T) {
+	plan := resolved(t, "quick", scenario.Flags{})
+	early := newFake(t, plan, 9)
+	early.at = func(_ int64, f *fake) {
+		if f.loop.Status().FaultsProven == 2 {
+			f.step(EndNow{Reason: "a violation"})
+		}
+	}
+	early.run(5 * time.Minute)
+	unstarted := newFake(t, plan, 9)
+	unstarted.act()
+	unstarted.step(ClusterStarted{Err: errInjected})
+	for _, c := range []struct {
+		f        *fake
+		executed int
+	}{{early, 2}, {unstarted, 0}} {
+		got, err := scenario.Parse("schedule.yaml", c.f.loop.Executed().YAML())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Faults) != len(plan.Faults) {
+			t.Fatalf("%d faults, want %d", len(got.Faults), len(plan.Faults))
+		}
+		for i, f := range got.Faults {
+			if i < c.executed && (f.Kind != plan.Faults[i].Kind || len(f.Nodes) != 1 || f.At.Fixed == 0) {
+				t.Errorf("executed fault %d: %+v", i+1, f)
+			}
+			if i >= c.executed {
+				if diff := cmp.Diff(plan.Faults[i], f); diff != "" {
+					t.Errorf("planned fault %d (-planned +kept):\n%s", i+1, diff)
+				}
+			}
+		}
+	}
+}
+
 // TestExecutedTriggerIsWaitedForAgain: on real clusters the event chooses, around the time at which it came before.
 func TestExecutedTriggerIsWaitedForAgain(t *testing.T) {
 	first := newFake(t, short(t, "  - {kind: pause, target: follower, at: 3, when: leader_check}\n"), 1)
