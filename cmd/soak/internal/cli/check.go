@@ -127,25 +127,3 @@ func (e *env) note(format string, args ...any) {
 	st := show.StyleOf(e.stderr, e.getenv)
 	fmt.Fprintf(e.stderr, "note: %s\n", st.Text(fmt.Sprintf(format, args...)))
 }
-
-// reproduce is the command that does a run again: its executed schedule where there is one, else its scenario.
-// A violation need not be waited out.
-func (e *env) reproduce(f *results.Folder, run *history.Run, outcome checkers.Outcome) []string {
-	words := append(e.program(), "run")
-	if f != nil && f.HasSchedule() {
-		words = append(words, f.Schedule())
-	} else {
-		words = append(words, run.Scenario)
-	}
-	if run.Driver != "" {
-		words = append(words, "--driver", run.Driver)
-	}
-	words = append(words, "--seed", fmt.Sprint(run.Seed))
-	for _, b := range run.Bugs {
-		words = append(words, "--bug", b)
-	}
-	if outcome == checkers.Violated {
-		words = append(words, "--fail-fast")
-	}
-	return words
-}

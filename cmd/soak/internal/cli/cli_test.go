@@ -206,22 +206,49 @@ func TestRunFlags(t *testing.T) {
 	}
 }
 
-// The reproduce line names the executed schedule where there is one, and the way this program is called.
+// The reproduce line names the executed schedule of a run that went its way, else what was asked for; and the way this program is
+// called.
 func TestReproduce(t *testing.T) {
 	run := &history.Run{ID: "aabbccdd00112233", Scenario: "quick", Driver: "process", Seed: 9, Bugs: []string{"forward-hides-error"}}
 	f, err := results.Create(t.TempDir(), "quick", run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &env{args: []string{"/tmp/go-build123/b001/exe/soak", "run"}}
-	if got, want := strings.Join(e.reproduce(f, run, checkers.Holds), " "), "go run ./cmd/soak run quick --driver process --seed 9 --bug forward-hides-error"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if err := f.WriteSchedule([]byte("name: quick\n")); err != nil {
-		t.Fatal(err)
-	}
-	e.args[0] = "bin/soak"
-	if got, want := strings.Join(e.reproduce(f, run, checkers.Violated), " "), "bin/soak run "+f.Schedule()+" --driver process --seed 9 --bug forward-hides-error --fail-fast"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	whole := []history.Phase{{Name: "start", Start: 1, End: 2}, {Name: "drain", Start: 2, End: 3}}
+	early := []history.Phase{{Name: "start", Start: 1, End: 2}, {Name: "heal", Start: 2, End: 3}}
+	const tail = " --driver process --seed 9 --bug forward-hides-error"
+	for _, c := range []struct {
+		name, program, command string
+		schedule               bool
+		phases                 []history.Phase
+		outcome                checkers.Outcome
+		want                   string
+	}{
+		{name: "go run, no schedule", program: "/tmp/go-build123/b001/exe/soak", outcome: checkers.Holds, want: "go run ./cmd/soak run quick" + tail},
+		{name: "asked for, no schedule", program: "bin/soak", command: "soak run my.yaml -q", outcome: checkers.Holds, want: "bin/soak run my.yaml" + tail},
+		{name: "to its end", program: "bin/soak", command: "soak run --intervals 12 --bug forward-hides-error", schedule: true, phases: whole, outcome: checkers.Violated,
+			want: "bin/soak run SCHEDULE" + tail + " --fail-fast"},
+		{name: "an image", program: "bin/soak", command: "soak run --image mine:1", schedule: true, phases: whole, outcome: checkers.Holds,
+			want: "bin/soak run SCHEDULE --image mine:1" + tail},
+		{name: "ended early", program: "bin/soak", schedule: true, phases: early, outcome: checkers.Violated,
+			command: "soak --json run --election-interval 500ms --duration 90s story --session-timeout 1s --nodes 5 --intervals 20 --bug forward-hides-error --fail-fast --repeat 3 --out x",
+			want:    "bin/soak run story --intervals 20 --duration 1m30s --election-interval 500ms --session-timeout 1s --nodes 5" + tail + " --fail-fast"},
+		{name: "never started", program: "bin/soak", command: "soak run", schedule: true, outcome: checkers.Inconclusive, want: "bin/soak run quick" + tail},
+		{name: "ended early, by who knows what", program: "bin/soak", command: "other thing", schedule: true, phases: early, outcome: checkers.Inconclusive,
+			want: "bin/soak run SCHEDULE" + tail},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.schedule {
+				if err := f.WriteSchedule([]byte("name: quick\n")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run.Phases, run.Command = c.phases, strings.Fields(c.command)
+			e := &env{args: []string{c.program, "run"}}
+			want := strings.ReplaceAll(c.want, "SCHEDULE", f.Schedule())
+			if got := strings.Join(e.reproduce(f, run, c.outcome), " "); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
 	}
 }
