@@ -168,7 +168,7 @@ func (c *coverage) unproven() []string {
 		if f.Proven() {
 			continue
 		}
-		text := fmt.Sprintf("fault %d (%s) has no evidence of its effect", f.ID, strings.TrimSpace(f.Kind+" "+f.Target))
+		text := fmt.Sprintf("fault %d, %s, has no evidence of its effect", f.ID, f.Words())
 		if f.Error != "" {
 			text += ": " + f.Error
 		}

@@ -89,10 +89,10 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 		{"an end of start", "never ready", func(s *story) { s.run.Phases[0].End = 0 }},
 		{"any phase", "intervals 0 of 10", func(s *story) { s.run.Phases = nil }},
 		{"a fault", "faults 2 of 3; long faults 1 of 2; faults on the raft leader 0 of 1", func(s *story) { s.faults = s.faults[1:] }},
-		{"the evidence of a fault", "fault 3 (kill raft-leader) has no evidence of its effect: timed out", func(s *story) {
+		{"the evidence of a fault", "fault 3, kill of raft-leader, has no evidence of its effect: timed out", func(s *story) {
 			s.faults[2].Effective, s.faults[2].Error = 0, "timed out"
 		}},
-		{"the evidence of a fault beyond the minimum", "fault 4 (pause) has no evidence", func(s *story) {
+		{"the evidence of a fault beyond the minimum", "fault 4, pause, has no evidence", func(s *story) {
 			s.faults = append(s.faults, &history.Fault{ID: 4, Kind: "pause", Asked: 1})
 		}},
 		{"length", "long faults 1 of 2", func(s *story) { s.faults[0].HealAsked-- }},

@@ -1,5 +1,10 @@
 package history
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Fault is one injected fault: one line of faults.jsonl, written when it is healed or given up.
 type Fault struct {
 	ID           int        `json:"id"`
@@ -20,6 +25,30 @@ type Fault struct {
 
 // Proven reports whether the fault's effect was seen in the data path.
 func (f *Fault) Proven() bool { return f.Effective != 0 }
+
+// Words says what the fault is, everywhere in the same way: "kill of n3 (partition-leader)"; before its nodes are chosen "kill of
+// partition-leader".
+func (f *Fault) Words() string {
+	var names []string
+	for _, n := range f.Nodes {
+		names = append(names, fmt.Sprintf("n%d", n))
+	}
+	who := strings.Join(names, ", ")
+	switch {
+	case who == "":
+		who = f.Target
+	case f.Target != "" && f.Target != who:
+		who += " (" + f.Target + ")"
+	}
+	words := f.Kind
+	if who != "" {
+		words += " of " + who
+	}
+	if f.Clients {
+		words += ", clients too"
+	}
+	return words
+}
 
 // Evidence is one observation that a fault took effect, or that it ended.
 type Evidence struct {

@@ -135,21 +135,6 @@ func (f *Facts) ByID(id int) *history.Fault {
 	return nil
 }
 
-// FaultWords says what a fault was: "kill of raft-leader (n2)".
-func FaultWords(x *history.Fault) string {
-	s := x.Kind
-	if x.Target != "" {
-		s += " of " + x.Target
-	}
-	if names := NodeNames(x.Nodes); names != "" && names != x.Target {
-		s += " (" + names + ")"
-	}
-	if x.Clients {
-		s += ", clients too"
-	}
-	return s
-}
-
 // NodeNames gives nodes by their names: "n1, n3".
 func NodeNames(nodes []int32) string {
 	s := ""

@@ -111,7 +111,7 @@ func summaryFaults(b *bytes.Buffer, run *history.Run, facts *Facts) {
 		if x.Error != "" {
 			proven += ": " + x.Error
 		}
-		fmt.Fprintf(b, "| %d | %s | %s | %s | %s |\n", x.ID, cell(FaultWords(x)), at, lasted, cell(proven))
+		fmt.Fprintf(b, "| %d | %s | %s | %s | %s |\n", x.ID, cell(x.Words()), at, lasted, cell(proven))
 	}
 }
 

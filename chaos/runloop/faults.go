@@ -177,7 +177,7 @@ func (l *Loop) quiet(st *step, due int64) bool {
 		return false
 	}
 	if st.waiting == 0 {
-		l.note("fault %d (%s %s) came although the cluster was not whole %s after it was due", st.fault.ID, st.plan.Kind, st.plan.Target, time.Duration(wholeLimit))
+		l.note("fault %d, %s, came although the cluster was not whole %s after it was due", st.fault.ID, st.fault.Words(), time.Duration(wholeLimit))
 	}
 	return true
 }
@@ -306,7 +306,7 @@ func (l *Loop) giveUpPending(why string) {
 			l.giveUp(st, "never injected: "+why)
 		default:
 			st.state = over
-			l.note("fault %d (%s %s %s) was not reached: %s", st.fault.ID, st.plan.Kind, st.plan.Target, st.fault.Trigger, why)
+			l.note("fault %d, %s, %s, was not reached: %s", st.fault.ID, st.fault.Words(), st.fault.Trigger, why)
 		}
 	}
 }

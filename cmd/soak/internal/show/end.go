@@ -157,7 +157,7 @@ func faultsOf(facts *results.Facts, ids []int) string {
 	var words []string
 	for _, id := range ids {
 		if f := facts.ByID(id); f != nil {
-			words = append(words, fmt.Sprintf("fault %d, %s", id, results.FaultWords(f)))
+			words = append(words, fmt.Sprintf("fault %d, %s", id, f.Words()))
 		}
 	}
 	switch len(words) {

@@ -14,7 +14,6 @@ import (
 	"soak/checkers"
 	"soak/cmd/soak/internal/show"
 	"soak/history"
-	"soak/results"
 )
 
 // Every is the time between two lines of progress where lines cannot be redrawn.
@@ -53,6 +52,8 @@ type Watch struct {
 	metric  history.Metric // the last second's
 	line    string         // status line as drawn, "" if none
 	lastOut time.Time      // of the last line of progress
+	lastRow time.Time      // of the last status as JSON
+	noLead  bool           // these two said that no leader is known
 	status  runloop.Status // the last
 }
 
@@ -101,13 +102,16 @@ func (w *Watch) Status(s runloop.Status) {
 	if s.Phase != w.phase {
 		w.phase = s.Phase
 		w.c.JSON.write(map[string]any{"type": "phase", "phase": s.Phase, "seconds": w.since()})
-		w.lastOut = time.Time{} // a new phase is told at once
+		w.lastOut, w.lastRow = time.Time{}, time.Time{} // a new phase is told at once
+	}
+	if w.noLead && s.RaftLeader != 0 {
+		w.lastOut, w.lastRow = time.Time{}, time.Time{} // so is a leader: what was said last is not true any more
 	}
 	for i := range s.Active {
 		f := &s.Active[i]
 		if !w.active[f.ID] {
 			w.active[f.ID] = true
-			w.print(fmt.Sprintf("%s  fault %d: %s", w.clock(), f.ID, results.FaultWords(f)))
+			w.print(fmt.Sprintf("%s  fault %d: %s", w.clock(), f.ID, f.Words()))
 			w.c.JSON.write(map[string]any{"type": "fault", "state": "asked", "id": f.ID, "kind": f.Kind, "target": f.Target,
 				"nodes": f.Nodes, "seconds": w.since()})
 		}
@@ -148,7 +152,7 @@ func (w *Watch) tellFault(f *history.Fault) {
 	if f.Error != "" {
 		word += ": " + f.Error
 	}
-	w.print(fmt.Sprintf("%s  fault %d: %s: %s", w.clock(), f.ID, results.FaultWords(f), word))
+	w.print(fmt.Sprintf("%s  fault %d: %s: %s", w.clock(), f.ID, f.Words(), word))
 	w.c.JSON.write(map[string]any{"type": "fault", "state": state, "id": f.ID, "kind": f.Kind, "target": f.Target,
 		"nodes": f.Nodes, "error": f.Error, "seconds": w.since()})
 }
@@ -183,6 +187,7 @@ func (w *Watch) tellViolation(checker string, v checkers.Violation) {
 // progress redraws the status line, or prints it as a line when it is time for one.
 func (w *Watch) progress() {
 	now := w.c.Now()
+	w.progressJSON(now)
 	terminal := w.c.Style.Terminal
 	if !terminal && now.Sub(w.lastOut) < Every {
 		return
@@ -194,12 +199,20 @@ func (w *Watch) progress() {
 		w.write(w.line)
 	} else {
 		w.print(text)
-		s := w.status
-		w.c.JSON.write(map[string]any{"type": "status", "phase": s.Phase, "intervals": s.Intervals, "wanted": s.Wanted,
-			"leader": s.RaftLeader, "term": s.Term, "acked": s.Acked, "failed": s.Failed, "unknown": s.Unknown,
-			"faults_asked": s.FaultsAsked, "faults_proven": s.FaultsProven, "violations": w.found, "seconds": w.since()})
 	}
 	w.lastOut = now
+}
+
+// progressJSON writes the status for programs, whatever standard error is.
+func (w *Watch) progressJSON(now time.Time) {
+	if now.Sub(w.lastRow) < Every {
+		return
+	}
+	s := w.status
+	w.lastRow, w.noLead = now, s.RaftLeader == 0
+	w.c.JSON.write(map[string]any{"type": "status", "phase": s.Phase, "intervals": s.Intervals, "wanted": s.Wanted,
+		"leader": s.RaftLeader, "term": s.Term, "acked": s.Acked, "failed": s.Failed, "unknown": s.Unknown,
+		"faults_asked": s.FaultsAsked, "faults_proven": s.FaultsProven, "violations": w.found, "seconds": w.since()})
 }
 
 // StatusLine says how a run stands: phase, intervals counted of asked, who leads, which fault is active, throughput
@@ -218,7 +231,7 @@ func StatusLine(s runloop.Status, m history.Metric, violations int) string {
 	}
 	var active []string
 	for i := range s.Active {
-		active = append(active, results.FaultWords(&s.Active[i]))
+		active = append(active, s.Active[i].Words())
 	}
 	if len(active) == 0 {
 		active = []string{"no fault"}

@@ -73,9 +73,9 @@ func TestProgressByLines(t *testing.T) {
 	want := []string{
 		"   0.0 s  steady  1/30 intervals  n2 leads (term 3)  no fault  0 records/s, 0 errors  81.0 s left",
 		"   5.0 s  steady  1/30 intervals  n2 leads (term 3)  no fault  1,200 records/s, 1 error  81.0 s left",
-		"   7.5 s  fault 4: kill of raft-leader (n2)",
-		"   7.5 s  faults  1/30 intervals  n2 leads (term 3)  kill of raft-leader (n2)  1,200 records/s, 1 error  81.0 s left",
-		"   7.5 s  fault 4: kill of raft-leader (n2): proven, healed",
+		"   7.5 s  fault 4: kill of n2 (raft-leader)",
+		"   7.5 s  faults  1/30 intervals  n2 leads (term 3)  kill of n2 (raft-leader)  1,200 records/s, 1 error  81.0 s left",
+		"   7.5 s  fault 4: kill of n2 (raft-leader): proven, healed",
 	}
 	if got := lines(stderr); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -102,6 +102,45 @@ func TestProgressRedrawn(t *testing.T) {
 	}
 	if !strings.Contains(stderr.String(), "steady  1/30 intervals") {
 		t.Errorf("no status was drawn: %q", stderr.String())
+	}
+}
+
+// What programs read is the same whether a person watches or not.
+func TestStatusAsJSONWhereverProgressGoes(t *testing.T) {
+	var seen []string
+	for _, style := range []show.Style{{Terminal: true}, {}} {
+		w, c, _, stdout, _ := setup(style, nil)
+		for range 50 { // 12.5 s in quarters
+			w.Status(runloop.Status{Phase: "steady", RaftLeader: 1})
+			c.t = c.t.Add(250 * time.Millisecond)
+		}
+		if n := strings.Count(stdout.String(), `"type":"status"`); n != 3 { // at 0, 5 and 10 s
+			t.Errorf("terminal %v: %d lines of status, want 3:\n%s", style.Terminal, n, stdout)
+		}
+		seen = append(seen, stdout.String())
+	}
+	if seen[0] != seen[1] {
+		t.Errorf("on a terminal:\n%s\nelsewhere:\n%s", seen[0], seen[1])
+	}
+}
+
+// That nobody leads is not left standing for seconds after somebody does.
+func TestALeaderIsToldAtOnce(t *testing.T) {
+	w, c, stderr, stdout, _ := setup(show.Style{ASCII: true}, nil)
+	for i := range 8 {
+		st := runloop.Status{Phase: "start"}
+		if i >= 4 {
+			st.RaftLeader, st.Term = 2, 1
+		}
+		w.Status(st)
+		c.t = c.t.Add(250 * time.Millisecond)
+	}
+	got := lines(stderr)
+	if len(got) != 2 || !strings.Contains(got[0], "0.0 s  start  0 intervals  no leader") || !strings.Contains(got[1], "1.0 s  start  0 intervals  n2 leads") {
+		t.Errorf("told:\n%s", strings.Join(got, "\n"))
+	}
+	if n := strings.Count(stdout.String(), `"leader":2`); n != 1 {
+		t.Errorf("the leader was told %d times as JSON, want once:\n%s", n, stdout)
 	}
 }
 
