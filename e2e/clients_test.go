@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"soak/chaos"
+	"soak/chaos/process"
+	"soak/history"
+)
+
+// quiet takes what a cluster says of itself; these tests look at what clients see.
+type quiet struct{}
+
+func (quiet) Event(history.Event)      {}
+func (quiet) Stats(history.NodeMetric) {}
+
+// cluster starts three brokers as processes and returns where clients reach them.
+func cluster(t *testing.T) []string {
+	t.Helper()
+	c, err := process.New(chaos.Config{
+		RunID: fmt.Sprintf("clients%d", time.Now().UnixNano()), Nodes: 3, Dir: t.TempDir(), Work: t.TempDir(), Executable: binary,
+		ElectionInterval: time.Second, SessionTimeout: time.Second, Sink: quiet{}, Logf: t.Logf,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return []string{c.Addr(1), c.Addr(2), c.Addr(3)}
+}
+
+// The clients that people use produce and consume against the reference broker as it is advertised: franz-go in every compression (its
+// idempotence off, which this version does not offer), and kafka-go's Writer, Reader and admin client.
+func TestRealClientsWork(t *testing.T) {
+	addrs := cluster(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+
+	admin := &kafka.Client{Addr: kafka.TCP(addrs...), Timeout: 10 * time.Second}
+	var created *kafka.CreateTopicsResponse
+	eventually(t, 20*time.Second, "kafka-go to create a topic", func() bool {
+		var err error
+		created, err = admin.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: "orders", NumPartitions: 3, ReplicationFactor: 3}}})
+		return err == nil && created.Errors["orders"] == nil
+	})
+
+	for _, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()} {
+		cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.DisableIdempotentWrite(), kgo.ProducerBatchCompression(codec), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.DefaultProduceTopic("orders"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var records []*kgo.Record
+		for i := range 100 {
+			records = append(records, kgo.StringRecord(fmt.Sprintf("franz-%v-%d %s", codec, i, strings.Repeat("x", 200))))
+		}
+		if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
+			t.Fatalf("franz-go, codec %v: %v", codec, err)
+		}
+		cl.Close()
+	}
+	w := &kafka.Writer{Addr: kafka.TCP(addrs...), Topic: "orders", RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond}
+	var messages []kafka.Message
+	for i := range 100 {
+		messages = append(messages, kafka.Message{Value: fmt.Appendf(nil, "kafka-go-%d", i)})
+	}
+	if err := w.WriteMessages(ctx, messages...); err != nil {
+		t.Fatalf("kafka-go: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	const want = 600
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
+	var seen []string
+	for len(seen) < want {
+		fetches := consumer.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("franz-go consumed %d of %d: %v", len(seen), want, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { seen = append(seen, string(r.Value)) })
+	}
+	slices.Sort(seen)
+	if got := len(slices.Compact(seen)); got != want {
+		t.Fatalf("franz-go consumed %d different records, want %d", got, want)
+	}
+
+	read := 0
+	for p := range 3 {
+		r := kafka.NewReader(kafka.ReaderConfig{Brokers: addrs, Topic: "orders", Partition: p, MaxWait: 200 * time.Millisecond})
+		last, err := r.ReadLag(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range last {
+			if _, err := r.ReadMessage(ctx); err != nil {
+				t.Fatalf("kafka-go read %d of %d in partition %d: %v", read, last, p, err)
+			}
+			read++
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read != want {
+		t.Fatalf("kafka-go's Reader read %d records, want %d", read, want)
+	}
+
+	configs, err := admin.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: "orders"}}})
+	if err != nil || len(configs.Resources) != 1 || len(configs.Resources[0].ConfigEntries) == 0 {
+		t.Fatalf("kafka-go describes configs: %+v, %v", configs, err)
+	}
+	altered, err := admin.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{Resources: []kafka.IncrementalAlterConfigsRequestResource{{
+		ResourceType: kafka.ResourceTypeTopic, ResourceName: "orders",
+		Configs: []kafka.IncrementalAlterConfigsRequestConfig{{Name: "retention.ms", Value: "60000", ConfigOperation: kafka.ConfigOperationSet}},
+	}}})
+	if err != nil || altered.Resources[0].Error != nil {
+		t.Fatalf("kafka-go alters configs: %+v, %v", altered, err)
+	}
+	deleted, err := admin.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{"orders"}})
+	if err != nil || deleted.Errors["orders"] != nil {
+		t.Fatalf("kafka-go deletes a topic: %+v, %v", deleted, err)
+	}
+}
