@@ -21,7 +21,7 @@ const (
 )
 
 // Collector reads one node's log, as bytes of it come in, and tells a Sink what matters in it: audit events, each once
-// and in the order of the log, the node's own measurements, and lines that speak of a crash. It is an io.Writer that never
+// and in the order of the log, the node's own measurements, and lines that speak of a crash or of a proposal that was refused. It is an io.Writer that never
 // fails. Its methods are safe for concurrent use, but bytes are read in the order of the calls.
 type Collector struct {
 	node int32
@@ -121,6 +121,9 @@ func (c *Collector) keep(p []byte) {
 	c.partial = append(c.partial, p...)
 }
 
+// cannotPropose is what a log must never hold, as the story's broker wrote it.
+var cannotPropose = []byte("Cannot propose")
+
 // lineStart begins every line of the broker's JSON log.
 var lineStart = []byte(`{"time":"`)
 
@@ -146,8 +149,16 @@ func (c *Collector) line(line []byte, cut, again bool) {
 		return
 	}
 	if what := alarm(line); what != "" {
-		c.sink.Event(history.Event{Time: time.Now().UnixNano(), Body: &history.LogLine{Of: c.node, What: what, Line: Quote(line)}})
+		c.tell(what, line)
 	}
+	// An event that says so counts as the proposal that it is, even where its line is damaged.
+	if err == nil && bytes.Contains(line, cannotPropose) {
+		c.tell("cannot_propose", line)
+	}
+}
+
+func (c *Collector) tell(what string, line []byte) {
+	c.sink.Event(history.Event{Time: time.Now().UnixNano(), Body: &history.LogLine{Of: c.node, What: what, Line: Quote(line)}})
 }
 
 // event passes on what is new. A log is written in order, so whatever is not beyond the last one has been read before.

@@ -80,6 +80,30 @@ func TestCollectorTellsWhatMatters(t *testing.T) {
 	}
 }
 
+// TestCollectorTellsOfRefusedProposals: in any line but an audit event's, which counts as the proposal that it is.
+func TestCollectorTellsOfRefusedProposals(t *testing.T) {
+	const refused = "Cannot propose: this node (id=2) is not the leader (state=Follower, leader=1)"
+	event := eventLine(2, 1, 2, &history.Propose{Outcome: history.ProposeRefused, Error: refused})
+	if !strings.Contains(event, refused) {
+		t.Fatalf("the event's line does not say it: %s", event)
+	}
+	logged := `{"time":"2026-01-01T00:00:00Z","level":"WARN","msg":"election","error":"` + refused + `"}`
+	var m memory
+	c := NewCollector(2, &m)
+	for _, l := range []string{started(1), event, logged, "panic: " + refused, event[:len(event)-3], event, "cannot be proposed"} {
+		c.Line([]byte(l), false)
+	}
+	c.Line([]byte(logged), true)
+	want := []string{
+		"1.1 started", "1.2 propose",
+		fmt.Sprintf("n2 cannot_propose %q", logged),
+		fmt.Sprintf("n2 panic %q", "panic: "+refused), fmt.Sprintf("n2 cannot_propose %q", "panic: "+refused),
+	}
+	if diff := cmp.Diff(want, m.heard); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestCollectorTellsAnEventOnce(t *testing.T) {
 	var m memory
 	c := NewCollector(2, &m)
