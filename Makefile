@@ -8,8 +8,9 @@ LINT := go tool -modfile=tools/go.mod staticcheck
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## bin/soak: one static binary, the one to use in scripts and CI
+build: ## bin/soak, the one to use in scripts and CI, and bin/broker for the Dockerfile; both static
 	CGO_ENABLED=0 go build -trimpath -o $(SOAK) ./cmd/soak
+	CGO_ENABLED=0 go build -trimpath -o bin/broker ./cmd/broker
 
 test: ## all tests, with the skipped ones and why
 	@GOFLAGS="$(GOFLAGS) -v" go test ./... > test.out 2>&1; code=$$?; \
