@@ -18,18 +18,13 @@ type coverage struct {
 	run     *history.Run
 	leaders leaders
 	drains  drains
-	checks  []intervalCheck
+	checks  []int64               // times of the periodic checks by an acting raft leader in the highest term seen so far
+	term    uint64                // highest seen in any event
 	created map[string][]creation // topic → the entries that auto-created it
 	reached map[string]bool       // planted bugs that changed a decision
 	meta    map[string][]*history.Operation
 
 	acked, answered int64
-}
-
-// intervalCheck is a periodic check by the acting raft leader, and the highest term led by anyone when it came.
-type intervalCheck struct {
-	term uint64
-	time int64
 }
 
 // creation is an applied, automatic creation of a topic.
@@ -46,13 +41,14 @@ func newCoverage(run *history.Run) *coverage {
 }
 
 func (c *coverage) Event(e *history.Event) {
+	c.term = max(c.term, e.Term())
 	switch b := e.Body.(type) {
 	case *history.RoleChange:
 		c.leaders.learn(e)
 	case *history.LeaderCheck:
 		// Counted in the highest term seen so far only: an old leader that does not know it yet proves nothing.
-		if b.Cause == history.CauseInterval && b.Role == history.RoleLeader && b.Term >= c.highestTerm() {
-			c.checks = append(c.checks, intervalCheck{b.Term, e.Time})
+		if b.Cause == history.CauseInterval && b.Role == history.RoleLeader && b.Term == c.term {
+			c.checks = append(c.checks, e.Time)
 		}
 	case *history.Apply:
 		if b.Command == "create_topic" && b.Outcome == history.Applied && b.Via != 0 && strings.HasPrefix(b.Cause, "auto_create") {
@@ -61,17 +57,6 @@ func (c *coverage) Event(e *history.Event) {
 	case *history.Bug:
 		c.reached[b.Name] = c.reached[b.Name] || b.Decisions > 0
 	}
-}
-
-func (c *coverage) highestTerm() uint64 {
-	var highest uint64
-	for term := range c.leaders.of {
-		highest = max(highest, term)
-	}
-	if n := len(c.checks); n > 0 {
-		highest = max(highest, c.checks[n-1].term)
-	}
-	return highest
 }
 
 func (c *coverage) Operation(op *history.Operation) {
@@ -93,6 +78,16 @@ func (c *coverage) startEnd() (int64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// faultsEnd is when the faults phase ended, or the steady one of a run that did not get further; 0 if that is not known.
+func (c *coverage) faultsEnd() (end int64) {
+	for _, p := range c.run.Phases {
+		if p.Name == "steady" || p.Name == "faults" {
+			end = p.End
+		}
+	}
+	return end
 }
 
 func (c *coverage) Finish() Verdict {
@@ -132,8 +127,9 @@ func (c *coverage) Finish() Verdict {
 func (c *coverage) measures(started int64, ready bool) []Measure {
 	m := c.run.Minimums
 	var intervals int64
-	for _, check := range c.checks {
-		if ready && check.time >= started {
+	end := c.faultsEnd()
+	for _, at := range c.checks {
+		if ready && at > started && (end == 0 || at <= end) {
 			intervals++
 		}
 	}

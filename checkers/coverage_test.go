@@ -146,3 +146,51 @@ func TestFifteenSecondsProveNothing(t *testing.T) {
 		wants(t, feed(newCoverage(&s.run), s), Inconclusive, fmt.Sprintf("intervals %d of 10", seen))
 	}
 }
+
+// TestCoverageCountsAsTheRunLoopDoes: from the end of start to the end of the faults phase, in the highest term seen so far in any event.
+func TestCoverageCountsAsTheRunLoopDoes(t *testing.T) {
+	intervals := func(s *story) int64 {
+		return feed(newCoverage(&s.run), s).Measures[0].Seen
+	}
+	s := newStory()
+	s.leads(1, 1)
+	s.check(1, 1, history.RoleLeader)
+	s.run.Phases = []history.Phase{{Name: "start", Start: 1, End: s.now}} // with a check in its last instant
+	for range 3 {
+		s.check(1, 1, history.RoleLeader)
+	}
+	steadyEnd := s.now
+	s.check(1, 1, history.RoleLeader)
+	faultsEnd := s.now
+	s.check(1, 1, history.RoleLeader)
+	for _, c := range []struct {
+		phases []history.Phase
+		want   int64
+	}{
+		{nil, 5},
+		{[]history.Phase{{Name: "steady", End: steadyEnd}}, 3},
+		{[]history.Phase{{Name: "steady", End: steadyEnd}, {Name: "faults", End: faultsEnd}, {Name: "heal", End: faultsEnd + second}}, 4},
+		{[]history.Phase{{Name: "steady", End: steadyEnd}, {Name: "faults"}}, 5},
+	} {
+		start := s.run.Phases[0]
+		s.run.Phases = append([]history.Phase{start}, c.phases...)
+		if got := intervals(s); got != c.want {
+			t.Errorf("phases %+v: %d counted, want %d", c.phases, got, c.want)
+		}
+		s.run.Phases = s.run.Phases[:1]
+	}
+	for _, higher := range []history.Body{
+		&history.RoleChange{Term: 2, Role: history.RoleFollower}, &history.Propose{Term: 2}, &history.Apply{Term: 2},
+		&history.LeaderCheck{Term: 2, Role: history.RoleFollower},
+	} {
+		s := newStory()
+		s.run.Phases = []history.Phase{{Name: "start", Start: 1, End: 2}}
+		s.leads(1, 1)
+		s.check(1, 1, history.RoleLeader)
+		s.event(2, higher)
+		s.check(1, 1, history.RoleLeader)
+		if got := intervals(s); got != 1 {
+			t.Errorf("after a %s of a higher term %d are counted, want the 1 before it", higher.Kind(), got)
+		}
+	}
+}

@@ -16,6 +16,22 @@ type Body interface {
 	Kind() string
 }
 
+// Term is the raft term that the event speaks of, 0 if of none. The highest seen so far in any event is what the run loop and the
+// checkers know of raft's term.
+func (e *Event) Term() uint64 {
+	switch b := e.Body.(type) {
+	case *RoleChange:
+		return b.Term
+	case *LeaderCheck:
+		return b.Term
+	case *Propose:
+		return b.Term
+	case *Apply:
+		return b.Term
+	}
+	return 0
+}
+
 // Role names of raft, as raft's own status gives them at the instant of the event.
 type Role string
 

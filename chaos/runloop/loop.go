@@ -59,7 +59,9 @@ type Loop struct {
 	phases   []history.Phase
 	entered  int64 // when the phase began
 	loadFrom int64 // end of start: intervals, schedule and duration count from here; 0 before
-	counted  int   // interval checks since loadFrom
+	loadTo   int64 // end of the faults phase: checks up to here count; 0 before
+	lastHit  int64 // time of the latest check counted
+	counted  int   // interval checks from loadFrom to loadTo
 	actions  []Action
 	ended    string // reason given to EndNow
 	problem  string
@@ -169,21 +171,28 @@ func (l *Loop) note(format string, args ...any) {
 func (l *Loop) wakeAt(t int64) { l.wake = min(l.wake, t) }
 
 func (l *Loop) enter(phase string) {
-	l.closePhase()
+	l.closePhase(phase)
 	l.phase, l.entered = phase, l.now
 	l.phases = append(l.phases, history.Phase{Name: phase, Start: l.now})
 	l.emit(EnterPhase{Name: phase})
 }
 
-func (l *Loop) closePhase() {
-	if n := len(l.phases); n > 0 {
-		l.phases[n-1].End = l.now
+func (l *Loop) closePhase(next string) {
+	n := len(l.phases)
+	if n == 0 {
+		return
+	}
+	l.phases[n-1].End = l.now
+	if next != PhaseFaults && (l.phase == PhaseSteady || l.phase == PhaseFaults) {
+		// A node's clock may be ahead of the runner's: what has counted lies within, or coverage would miss it.
+		l.loadTo = max(l.now, l.lastHit)
+		l.phases[n-1].End = l.loadTo
 	}
 }
 
 // finish ends the run. Nothing follows Finished.
 func (l *Loop) finish() {
-	l.closePhase()
+	l.closePhase(PhaseDone)
 	l.phase = PhaseDone
 	l.emit(Finished{})
 }
@@ -217,8 +226,10 @@ func (l *Loop) advance() {
 
 func (l *Loop) eventSeen(e *history.Event) {
 	seen := l.view.event(e)
-	if seen.intervalCheck && l.loadFrom != 0 && e.Time > l.loadFrom && (l.phase == PhaseSteady || l.phase == PhaseFaults) {
+	// A node's line may be read after the phase has ended in which it was written. Coverage counts in the same way.
+	if seen.intervalCheck && l.loadFrom != 0 && e.Time > l.loadFrom && (l.loadTo == 0 || e.Time <= l.loadTo) {
 		l.counted++
+		l.lastHit = max(l.lastHit, e.Time)
 	}
 	l.eventTriggers(seen)
 }

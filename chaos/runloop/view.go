@@ -10,7 +10,7 @@ import (
 // view is what the loop knows of the cluster, from events alone.
 type view struct {
 	nodes      int
-	term       uint64 // highest seen in any role change
+	term       uint64 // highest seen in any event
 	leader     int32  // raft leader of the highest term that had one; 0 if it is known to lead no more
 	leaderTerm uint64
 	down       []bool // by node id: exited and not started again
@@ -43,6 +43,7 @@ func newView(s *scenario.Scenario) view {
 }
 
 func (v *view) event(e *history.Event) seen {
+	v.term = max(v.term, e.Term())
 	switch b := e.Body.(type) {
 	case *history.Started:
 		v.setDown(e.Node, false)
@@ -54,7 +55,6 @@ func (v *view) event(e *history.Event) seen {
 	case *history.RoleChange:
 		return seen{leaderChanged: v.role(e.Node, b)}
 	case *history.LeaderCheck:
-		v.term = max(v.term, b.Term)
 		if b.Role == history.RoleLeader && b.Term == v.term {
 			return seen{leaderCheck: true, intervalCheck: b.Cause == history.CauseInterval}
 		}
@@ -72,7 +72,6 @@ func (v *view) setDown(node int32, down bool) {
 
 // role reports whether another node became raft leader.
 func (v *view) role(node int32, b *history.RoleChange) bool {
-	v.term = max(v.term, b.Term)
 	if b.Role != history.RoleLeader {
 		// The leader itself says that it leads no more. (A former leader that wakes up late says nothing about the present one.)
 		if v.leader == node && b.Term >= v.leaderTerm {

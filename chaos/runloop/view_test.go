@@ -35,6 +35,17 @@ func TestIntervalsCountInTheHighestTermOnly(t *testing.T) {
 	if check(1, 1, history.RoleLeader, history.CauseInterval) {
 		t.Error("a deposed leader's check counted")
 	}
+	for term, body := range map[uint64]history.Body{3: &history.Propose{Term: 3}, 4: &history.Apply{Term: 4}} {
+		other := newView(short(t, "  []\n"))
+		leads := &history.LeaderCheck{Term: term - 1, Role: history.RoleLeader, Cause: history.CauseInterval}
+		if !other.event(&history.Event{Node: 1, Body: leads}).intervalCheck {
+			t.Errorf("term %d: a check in the highest term did not count", term-1)
+		}
+		other.event(&history.Event{Node: 2, Body: body})
+		if other.event(&history.Event{Node: 1, Body: leads}).intervalCheck {
+			t.Errorf("a check below the term of a %s counted", body.Kind())
+		}
+	}
 	if role(1, 2, history.RoleFollower); v.leader != 2 {
 		t.Error("the old leader stepping down changed who leads")
 	}
@@ -83,5 +94,36 @@ func TestChecksOfTheStartDoNotCount(t *testing.T) {
 	f.run(5 * time.Minute)
 	if counts[1] != 0 || counts[0] != 1 {
 		t.Errorf("counted %d after a check made before the end of start, %d after one made since", counts[1], counts[0])
+	}
+}
+
+// TestChecksCountByTheirTimeAtTheEnd: as coverage counts them afterwards. One of the faults phase whose line is read after it counts, one
+// made after it does not; and the phase holds all that have counted, though a node's clock be ahead.
+func TestChecksCountByTheirTimeAtTheEnd(t *testing.T) {
+	f := newFake(t, short(t, "  []\n"), 1)
+	counted, ahead := map[string]int{}, int64(0)
+	f.at = func(now int64, f *fake) {
+		check := func(at int64) int {
+			before := f.loop.Status().Intervals
+			body := &history.LeaderCheck{Term: f.term, Role: history.RoleLeader, Cause: history.CauseInterval}
+			f.step(EventSeen{Event: history.Event{Node: f.leader, Time: at, Body: body}})
+			return f.loop.Status().Intervals - before
+		}
+		if f.loop.phase == PhaseFaults && ahead == 0 && f.loop.counted == f.s.Intervals-1 {
+			ahead = now + 5*ms
+			check(ahead)
+		}
+		if _, done := counted["late"]; !done && f.loop.phase == PhaseRecover {
+			counted["late"], counted["after"] = check(ahead-1), check(ahead+1)
+		}
+	}
+	f.run(5 * time.Minute)
+	if counted["late"] != 1 || counted["after"] != 0 {
+		t.Errorf("of a check of the phase %d counted, of one after it %d", counted["late"], counted["after"])
+	}
+	for _, p := range f.loop.Phases() {
+		if p.Name == PhaseFaults && (ahead == 0 || p.End != ahead) {
+			t.Errorf("the faults phase ends at %d, and what has counted at %d", p.End, ahead)
+		}
 	}
 }
