@@ -194,3 +194,24 @@ func TestCoverageCountsAsTheRunLoopDoes(t *testing.T) {
 		}
 	}
 }
+
+// TestAMeasureHasOneOwner: what is shown as seen of needed stands in one verdict alone.
+func TestAMeasureHasOneOwner(t *testing.T) {
+	s := fullRun()
+	owner := map[string]string{}
+	for _, c := range New(&s.run) {
+		v := feed(c, s)
+		for _, m := range v.Measures {
+			if m.Needed == 0 {
+				continue
+			}
+			if other, ok := owner[m.Name]; ok {
+				t.Errorf("%q is measured by %s and by %s", m.Name, other, v.Checker)
+			}
+			owner[m.Name] = v.Checker
+		}
+	}
+	if owner["replicas read to their end"] != Coverage {
+		t.Errorf("replicas read to their end are %q's", owner["replicas read to their end"])
+	}
+}
