@@ -84,7 +84,8 @@ func outcomeColour(o checkers.Outcome) string {
 	return yellow
 }
 
-// group is the violations of one kind that one checker found: the first is shown, the others counted.
+// group is the violations of one kind that one checker found: the first, in the order in which they were found as in the verdict's
+// sentence, is shown, the others counted.
 type group struct {
 	checker string
 	first   checkers.Violation
@@ -101,9 +102,6 @@ func groups(r *checkers.Report) []group {
 				at[x.Kind] = len(out)
 				out = append(out, group{checker: v.Checker, first: x})
 				continue
-			}
-			if x.Time < out[i].first.Time {
-				out[i].first = x
 			}
 			out[i].more++
 		}

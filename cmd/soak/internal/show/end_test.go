@@ -133,6 +133,20 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
+// The sentence of the verdict names the violation that was found first, and so does the list below it, though another happened before.
+func TestTheFirstViolationIsTheSentences(t *testing.T) {
+	bad := checkers.Verdict{Checker: "bad", Outcome: checkers.Violated, Reason: "n1 broke it (and 1 more)", Violations: []checkers.Violation{
+		{Kind: "k", Sentence: "n1 broke it", Time: at(9)}, {Kind: "k", Sentence: "n2 broke it", Time: at(8)}}}
+	var b bytes.Buffer
+	rep := exampleReport(checkers.Violated, "bad: "+bad.Reason, bad)
+	if err := show.End(&b, show.Style{ASCII: true}, show.Ending{Run: exampleRun(), Report: rep}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "  bad  n1 broke it\n      9.0 s after the start") || strings.Contains(b.String(), "n2 broke it") {
+		t.Errorf("printed\n%s", b.String())
+	}
+}
+
 // However much there is to tell, the end of a run fits a screen, and keeps the verdict, the first violations, the
 // command that does it again and the folder.
 func TestEndFitsAScreen(t *testing.T) {
