@@ -38,7 +38,7 @@ func harness(msg string, err error, hint string) error {
 
 // later answers what the design names and a later version brings.
 func later(what string) error {
-	return usage(what+" is not in this version", "soak help lists what is; CHANGELOG.md says what each version brought")
+	return usage(what+" is not in this version", "soak help lists what there is; CHANGELOG.md says what each version brings")
 }
 
 // fail prints the error and its hint, and gives the exit code.
