@@ -171,13 +171,21 @@ type fakeRecorder struct {
 	metrics []history.Metric
 	flushes int
 	err     error
+	failing func() error // asked at each flush; may be nil
 }
 
 func (r *fakeRecorder) Event(e history.Event)           { r.events = append(r.events, e) }
 func (r *fakeRecorder) Operation(op *history.Operation) { r.ops = append(r.ops, op) }
 func (r *fakeRecorder) Fault(f history.Fault)           { r.faults = append(r.faults, f) }
 func (r *fakeRecorder) Metric(m history.Metric)         { r.metrics = append(r.metrics, m) }
-func (r *fakeRecorder) Flush() error                    { r.flushes++; return r.err }
+
+func (r *fakeRecorder) Flush() error {
+	r.flushes++
+	if r.failing != nil && r.err == nil {
+		r.err = r.failing()
+	}
+	return r.err
+}
 
 // harness is a run of fakes.
 type harness struct {

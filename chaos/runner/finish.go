@@ -59,6 +59,7 @@ func (s *shell) finish(interrupted bool) {
 	s.takeRest()
 	s.recordUnfinished()
 	s.metric()
+	s.settle()
 	s.o.Run.Phases = s.o.Loop.Phases()
 	s.o.Run.RecordTopics = s.o.Loop.Topics()
 	if why := s.o.Loop.Problem(); why != "" {
@@ -66,9 +67,7 @@ func (s *shell) finish(interrupted bool) {
 	}
 	s.o.Run.Notes = append(s.o.Run.Notes, s.o.Loop.Notes()...)
 	s.o.Status(s.o.Loop.Status())
-	if err := s.o.Recorder.Flush(); err != nil && !s.ending {
-		s.errs = append(s.errs, fmt.Errorf("writing the run's record: %w", err))
-	}
+	s.flush()
 }
 
 // recordUnfinished writes the line of each fault that a loop which was given up has not recorded.

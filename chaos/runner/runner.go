@@ -107,7 +107,8 @@ type shell struct {
 	work       context.Context // of what an early end cuts short: the start, injections, probes
 	cancelWork context.CancelFunc
 	seq        uint64 // of the runner's own events
-	ending     bool   // an early end was asked for
+	held       []history.Event
+	ending     bool // an early end was asked for
 	finished   bool
 	deadline   int64            // of an early end: when to stop waiting for the loop to finish
 	giveUp     <-chan time.Time // fires then
@@ -245,18 +246,27 @@ func (s *shell) take(x any) {
 	}
 }
 
-// event records an event. The runner's own, and those that drivers leave to it, are its boot 1.
+// event records an event, and tells the loop.
 func (s *shell) event(e history.Event) {
+	if e.Node == 0 && e.Time == 0 {
+		e.Time = s.now()
+	}
+	if crash(&e) {
+		s.hold(e)
+	} else {
+		s.record(e)
+	}
+	s.step(runloop.EventSeen{Event: e})
+}
+
+// record writes an event down. The runner's own, and those that drivers leave to it, are its boot 1.
+func (s *shell) record(e history.Event) {
 	if e.Node == 0 {
 		s.seq++
 		e.Boot, e.Seq = 1, s.seq
-		if e.Time == 0 {
-			e.Time = s.now()
-		}
 	}
 	s.o.Recorder.Event(e)
 	s.o.Observe(&e)
-	s.step(runloop.EventSeen{Event: e})
 }
 
 // step gives the loop an input and does what it answers. After the end there is only recording.
@@ -328,10 +338,7 @@ func (s *shell) endNow(reason string, grace time.Duration) {
 func (s *shell) eachSecond() {
 	s.metric()
 	s.probeAll()
-	if err := s.o.Recorder.Flush(); err != nil && !s.ending {
-		s.errs = append(s.errs, fmt.Errorf("writing the run's record: %w", err))
-		s.endNow("the run's record cannot be written", endGrace)
-	}
+	s.settle()
 }
 
 func (s *shell) metric() {

@@ -178,7 +178,7 @@ func TestEndIsAskedForWithItsReason(t *testing.T) {
 		h := newHarness(untilEnd(&reason))
 		end := make(chan string, 1)
 		h.o.End = end
-		end <- "a violation was found"
+		time.AfterFunc(time.Second, func() { end <- "a violation was found" })
 		if err := h.run(t.Context()); err != nil || reason != "a violation was found" {
 			t.Errorf("ended by %q, %v", reason, err)
 		}
@@ -201,6 +201,73 @@ func TestAFullDiskEndsTheRun(t *testing.T) {
 		}
 		h.cluster.endsHealedAndClosed(t)
 	})
+}
+
+// TestAFullDiskIsNoCrash: nodes that cannot write their logs end, before or after the runner finds the same. That the harness failed is
+// what is told; an end while the record is sound is told as ever.
+func TestAFullDiskIsNoCrash(t *testing.T) {
+	full := errors.New("recording to events.jsonl: no space left on device")
+	for _, c := range []struct {
+		name   string
+		fullAt time.Duration // 0: never
+		exitAt time.Duration
+		crash  bool
+	}{
+		{"sound", 0, 1500 * time.Millisecond, true},
+		{"sound, at the very end", 0, 3200 * time.Millisecond, true},
+		{"full before", 1400 * time.Millisecond, 1500 * time.Millisecond, false},
+		{"full, and found after", 1600 * time.Millisecond, 1500 * time.Millisecond, false},
+		{"full long after", 2500 * time.Millisecond, 1500 * time.Millisecond, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var reason string
+				h := newHarness(untilEnd(&reason))
+				begin := time.Now()
+				h.recorder.failing = func() error {
+					if c.fullAt != 0 && time.Since(begin) >= c.fullAt {
+						return full
+					}
+					return nil
+				}
+				time.AfterFunc(c.exitAt, func() {
+					h.cluster.sink.Event(history.Event{Body: &history.LogLine{Of: 2, What: "fatal"}})
+					h.cluster.sink.Event(history.Event{Body: &history.Exit{Of: 2, Code: 1}})
+				})
+				end := make(chan string, 1)
+				h.o.End = end
+				time.AfterFunc(3300*time.Millisecond, func() { end <- "enough" })
+				err := h.run(t.Context())
+				if wantErr := c.fullAt != 0; errors.Is(err, full) != wantErr || !wantErr && err != nil {
+					t.Errorf("error %v", err)
+				}
+				seen := 0
+				for i, e := range h.recorder.events {
+					seen += map[string]int{"exit": 1, "log_line": 1}[e.Body.Kind()]
+					if e.Seq != uint64(i+1) {
+						t.Errorf("event %d has the number %d", i+1, e.Seq)
+					}
+				}
+				want := 0
+				if c.crash {
+					want = 2
+				}
+				observed := 0
+				for _, x := range h.observed {
+					if e, ok := x.(*history.Event); ok && crash(e) {
+						observed++
+					}
+				}
+				if seen != want || observed != want {
+					t.Errorf("%d were recorded and %d observed, want %d", seen, observed, want)
+				}
+				if noted := strings.Count(strings.Join(h.o.Run.Notes, "\n"), "not held against it"); noted != 2-want {
+					t.Errorf("notes %q", h.o.Run.Notes)
+				}
+				h.cluster.endsHealedAndClosed(t)
+			})
+		})
+	}
 }
 
 func TestInterruptHealsClosesAndLeavesInSevenSeconds(t *testing.T) {
