@@ -28,7 +28,7 @@ type topicConfig struct {
 var topicConfigs = []topicConfig{
 	{"cleanup.policy", "delete", func(v string) bool { return v == "delete" }},
 	{"max.message.bytes", "1048576", integerFrom(1)},
-	{"min.insync.replicas", "2", integerFrom(1)},
+	{"min.insync.replicas", "2", func(v string) bool { return integerFrom(1)(v) && len(v) <= 4 }},
 	{"retention.bytes", "-1", integerFrom(-1)},
 	{"retention.ms", "604800000", integerFrom(-1)},
 	{"segment.bytes", "67108864", integerFrom(1 << 10)},
@@ -38,7 +38,7 @@ var topicConfigs = []topicConfig{
 func integerFrom(low int64) func(string) bool {
 	return func(v string) bool {
 		i, err := strconv.ParseInt(v, 10, 64)
-		return err == nil && i >= low
+		return err == nil && i >= low && strconv.FormatInt(i, 10) == v
 	}
 }
 
@@ -140,10 +140,12 @@ func (n *Node) onAlterConfigs(req *kmsg.IncrementalAlterConfigsRequest, info ctl
 			continue
 		}
 		if req.ValidateOnly {
-			if n.state.Topic(q.ResourceName) == nil {
-				rr.ErrorCode = errUnknownTopicOrPartition
-			}
-			g.add(ctlResult{index: n.applied})
+			n.linearizable(func(uint64) {
+				if n.state.Topic(q.ResourceName) == nil {
+					rr.ErrorCode = errUnknownTopicOrPartition
+				}
+				g.add(ctlResult{index: n.applied})
+			}, func() { g.add(ctlResult{status: ctlUnknown}) })
 			continue
 		}
 		n.proposeFor(&meta.Command{Via: info.via, Cause: info.cause, Op: info.op, Alter: alter}, func(r ctlResult) {

@@ -67,8 +67,9 @@ func (n *Node) closeConn(rq *request) {
 	if c.gone {
 		return
 	}
+	c.gone = true // and stays known until the caller says that it is closed: requests that were read already must not be carried out
 	n.out.Close = append(n.out.Close, c.id)
-	n.onConnClosed(c.id)
+	n.dropBacklog(c)
 }
 
 // onConnClosed forgets a connection. Its requests go on (they may be in the log already) and their answers go nowhere.
@@ -76,5 +77,6 @@ func (n *Node) onConnClosed(id ConnID) {
 	if c := n.conns[id]; c != nil {
 		c.gone = true
 		delete(n.conns, id)
+		n.dropBacklog(c)
 	}
 }

@@ -35,9 +35,8 @@ type ctlResult struct {
 type controller struct {
 	waiting      []waitingRequest // arrived before the own-term entry was applied
 	refusedProps uint64           // raft proposals that came from the network
-	seen         []seenForwards   // by sender, of the present term
-	seenTerm     uint64
-	topicSeq     uint64 // topics placed by this node, for the rotation
+	seen         []seenForwards   // by sender
+	topicSeq     uint64           // topics placed by this node, for the rotation
 }
 
 type waitingRequest struct {
@@ -176,8 +175,12 @@ func (n *Node) alterPartition(topic meta.TopicID, q *kmsg.AlterPartitionRequestT
 	t := n.state.TopicByID(topic)
 	p := n.state.Partition(topic, q.Partition)
 	isr := slices.Clone(q.NewISR)
+	stale := false
 	for _, m := range q.NewEpochISR {
 		isr = append(isr, m.BrokerID)
+		if p != nil && !slices.Contains(p.ISR, m.BrokerID) && uint64(m.BrokerEpoch) != n.bootOf(m.BrokerID) {
+			stale = true // judged by what an earlier boot had reported (KIP-903)
+		}
 	}
 	slices.Sort(isr)
 	isr = slices.Compact(isr)
@@ -200,6 +203,9 @@ func (n *Node) alterPartition(topic meta.TopicID, q *kmsg.AlterPartitionRequestT
 		return
 	case len(isr) == 0 || !slices.Contains(isr, from):
 		refuse(errInvalidRequest)
+		return
+	case stale:
+		refuse(errIneligibleReplica)
 		return
 	}
 	for _, m := range isr {

@@ -77,8 +77,22 @@ func (n *Node) electorReady() {
 	n.elector.checked = n.role.Term
 	n.elector.quiet = 0
 	n.armElector()
-	if n.leaderless() {
+	if n.leaderless() || n.deadMember() {
 		n.leaderCheck(history.CauseExpiry)
+	}
+}
+
+// electorFollowUp is called after entries were applied: what they changed (a refused election, a registration, a topic created meanwhile) can
+// leave a partition to a dead leader that no expiry will speak of any more. It must not wait for the next interval.
+func (n *Node) electorFollowUp() {
+	for _, t := range n.state.Topics {
+		for i, p := range t.Partitions {
+			if n.elector.under[PartitionID{Topic: t.ID, Partition: int32(i)}] || !n.needsLeader(p) {
+				continue
+			}
+			n.leaderCheck(history.CauseExpiry)
+			return
+		}
 	}
 }
 
@@ -93,7 +107,26 @@ func (n *Node) electorLost() {
 func (n *Node) leaderless() bool {
 	for _, t := range n.state.Topics {
 		for _, p := range t.Partitions {
-			if p.Leader == meta.NoLeader && len(n.liveReplicas(p.ISR)) > 0 || p.Leader != meta.NoLeader && !n.replicaLive(p.Leader) {
+			if n.needsLeader(p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (n *Node) needsLeader(p *meta.Partition) bool {
+	if p.Leader == meta.NoLeader {
+		return slices.ContainsFunc(p.ISR, n.replicaLive)
+	}
+	return !n.replicaLive(p.Leader)
+}
+
+// deadMember reports whether an ISR holds a broker without a live session beside its living leader.
+func (n *Node) deadMember() bool {
+	for _, t := range n.state.Topics {
+		for _, p := range t.Partitions {
+			if slices.ContainsFunc(p.ISR, func(id int32) bool { return !n.replicaLive(id) }) && len(p.ISR) > 1 {
 				return true
 			}
 		}

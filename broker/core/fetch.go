@@ -291,13 +291,14 @@ func (n *Node) answerFetch(c *fetchCall) {
 		if p.q.FetchOffset >= limit || left <= 0 && !first {
 			continue
 		}
-		most := min(int(p.q.PartitionMaxBytes), left)
+		most := min(max(int(p.q.PartitionMaxBytes), 0), left)
 		data, cached := r.cache.read(p.q.FetchOffset, limit, most, first)
 		if !cached && most <= 0 && !first {
 			continue
 		} else if !cached {
 			n.coldRead(c, p, min(limit, r.durable), max(most, 1))
-			left, first = left-most, false
+			// It gives at least one batch, however little was asked: that is what it may cost, and what bounds the reads of one fetch.
+			left, first = left-max(most, int(n.maxBatch(r.topic))), false
 			continue
 		}
 		if len(data) > 0 {

@@ -19,7 +19,9 @@ type forwarded struct {
 	timer *timer
 }
 
-func (n *Node) initForwarder() {}
+// initForwarder begins the numbers of this boot above those of all earlier ones, so that a late answer to an earlier boot's request
+// matches none of this boot's.
+func (n *Node) initForwarder() { n.fwd.next = n.cfg.Boot << 32 }
 
 // controllerRequest hands a request to the raft leader, wherever it is, and calls done once. It is sent at most once: when
 // it may have reached the log and no answer comes, the result is ctlUnknown.
@@ -84,7 +86,7 @@ func (n *Node) onForwardAnswer(from int32, a *ForwardAnswer) {
 	n.forwardDone(a.Num, r)
 }
 
-// seenForwards are the numbers of one sender that this controller has handled in its term.
+// seenForwards are the numbers of one sender that this node has handled in its present boot, in whatever term.
 type seenForwards struct {
 	from  int32
 	boot  uint64
@@ -95,10 +97,21 @@ type seenForwards struct {
 // maxSeen bounds the numbers kept of one sender; more than that are never under way at once.
 const maxSeen = 4096
 
-// firstTime reports whether a forwarded request is new to this controller in this term, and remembers it.
+// handled reports whether a forwarded request was handled by this node in this boot, or may have been.
+func (n *Node) handled(from int32, boot, num uint64) bool {
+	for _, s := range n.ctl.seen {
+		if s.from == from {
+			_, found := slices.BinarySearch(s.nums, num)
+			return boot < s.boot || boot == s.boot && (found || num <= s.floor)
+		}
+	}
+	return false
+}
+
+// firstTime reports whether a forwarded request is new to this node in this boot, and remembers it.
 func (n *Node) firstTime(from int32, boot, num uint64) bool {
-	if n.ctl.seenTerm != n.role.Term {
-		n.ctl.seenTerm, n.ctl.seen = n.role.Term, nil
+	if n.handled(from, boot, num) {
+		return false
 	}
 	i := slices.IndexFunc(n.ctl.seen, func(s seenForwards) bool { return s.from == from })
 	if i < 0 {
@@ -106,16 +119,10 @@ func (n *Node) firstTime(from int32, boot, num uint64) bool {
 		i = len(n.ctl.seen) - 1
 	}
 	s := &n.ctl.seen[i]
-	if boot < s.boot {
-		return false
-	}
 	if boot > s.boot {
 		*s = seenForwards{from: from, boot: boot}
 	}
-	at, dup := slices.BinarySearch(s.nums, num)
-	if dup || num <= s.floor {
-		return false
-	}
+	at, _ := slices.BinarySearch(s.nums, num)
 	s.nums = slices.Insert(s.nums, at, num)
 	if len(s.nums) > maxSeen {
 		s.floor = s.nums[len(s.nums)/2]
@@ -124,17 +131,19 @@ func (n *Node) firstTime(from int32, boot, num uint64) bool {
 	return true
 }
 
-// onForward takes a request that another node passes on. One that is meant for another term or boot is refused: it
-// surely has no effect. One that was handled already is dropped: its answer has been sent or will be.
+// onForward takes a request that another node passes on. One that is meant for another term is refused: it surely has no effect. One
+// that was handled already, perhaps by an earlier boot of this node, is dropped: its answer has been sent or will be, or only the sender's time-out
+// may speak.
 func (n *Node) onForward(from int32, boot uint64, f *Forward) {
 	n.noteRole()
-	if !n.AmILeader() || f.Term != n.role.Term || f.CtrlBoot != n.cfg.Boot {
+	if f.CtrlBoot != n.cfg.Boot || n.handled(from, boot, f.Num) {
+		return
+	}
+	if !n.AmILeader() || f.Term != n.role.Term {
 		n.send(from, &PeerMessage{Answer: &ForwardAnswer{Num: f.Num, Refused: true}})
 		return
 	}
-	if !n.firstTime(from, boot, f.Num) {
-		return
-	}
+	n.firstTime(from, boot, f.Num)
 	n.handle(f.Req, ctlInfo{cause: f.Cause, op: f.Op, via: f.Via}, from, func(r ctlResult) {
 		if r.status == ctlUnknown {
 			return // the sender's own time-out says so

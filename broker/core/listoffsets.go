@@ -23,9 +23,23 @@ const (
 // listRead is how many bytes one step of a look-up by time reads.
 const listRead = 1 << 20
 
+// scanQueue runs a request's look-ups by time one after another, so that one request has one read of the disk under way at most.
+type scanQueue struct {
+	waiting []func(next func())
+}
+
+func (q *scanQueue) next() {
+	if len(q.waiting) > 0 {
+		scan := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		scan(q.next)
+	}
+}
+
 func (n *Node) onListOffsets(rq *request, req *kmsg.ListOffsetsRequest) {
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
+	var scans scanQueue
 	left := 1 // this function's own part
 	done := func() {
 		if left--; left == 0 {
@@ -42,14 +56,15 @@ func (n *Node) onListOffsets(rq *request, req *kmsg.ListOffsetsRequest) {
 			at.Partitions[pi].Default()
 			at.Partitions[pi].Partition = qt.Partitions[pi].Partition
 			left++
-			n.listOffset(req, t, &qt.Partitions[pi], &at.Partitions[pi], done)
+			n.listOffset(req, t, &qt.Partitions[pi], &at.Partitions[pi], &scans, done)
 		}
 	}
+	scans.next()
 	done()
 }
 
-// listOffset answers one partition and calls done, at once or when the log has been read.
-func (n *Node) listOffset(req *kmsg.ListOffsetsRequest, t *meta.Topic, q *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition, done func()) {
+// listOffset answers one partition and calls done, at once or when the log has been read, in its turn among scans.
+func (n *Node) listOffset(req *kmsg.ListOffsetsRequest, t *meta.Topic, q *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition, scans *scanQueue, done func()) {
 	r, code := n.replicaOf(t, q.Partition, errUnknownTopicOrPartition)
 	debug := req.ReplicaID == debuggingConsumer
 	if code == errNone {
@@ -91,13 +106,16 @@ func (n *Node) listOffset(req *kmsg.ListOffsetsRequest, t *meta.Topic, q *kmsg.L
 			return
 		}
 		s := &timeScan{r: r, at: r.start, limit: min(limit, r.durable), want: q.Timestamp, truncations: r.truncations, offset: -1, time: -1, epoch: -1}
-		n.scanTimes(s, func(code int16) {
-			if code != errNone {
-				a.ErrorCode = code
-				done()
-				return
-			}
-			give(s.offset, s.time, s.epoch)
+		scans.waiting = append(scans.waiting, func(next func()) {
+			n.scanTimes(s, func(code int16) {
+				if code != errNone {
+					a.ErrorCode = code
+					done()
+				} else {
+					give(s.offset, s.time, s.epoch)
+				}
+				next()
+			})
 		})
 	}
 }

@@ -76,9 +76,27 @@ func (n *Node) onProduce(rq *request, req *kmsg.ProduceRequest) {
 	n.admit(c)
 }
 
+// maxProduceWait bounds what a client may ask to be waited for.
+const maxProduceWait = time.Minute
+
+// dropBacklog forgets what a connection that is gone has waiting for the disk: nothing of it was appended.
+func (n *Node) dropBacklog(c *conn) {
+	var gone []*produceCall
+	n.repl.backlog = slices.DeleteFunc(n.repl.backlog, func(p *produceCall) bool {
+		if p.rq.conn == c {
+			gone = append(gone, p)
+			return true
+		}
+		return false
+	})
+	for _, p := range gone {
+		n.failAll(p, errRequestTimedOut)
+	}
+}
+
 // admit appends a request's batches, or has it wait behind those that wait for the disk.
 func (n *Node) admit(c *produceCall) {
-	c.timer = n.after(time.Duration(max(c.req.TimeoutMillis, 0))*time.Millisecond, func() { n.produceLate(c) })
+	c.timer = n.after(min(time.Duration(max(c.req.TimeoutMillis, 0))*time.Millisecond, maxProduceWait), func() { n.produceLate(c) })
 	if len(n.repl.backlog) > 0 || n.repl.queued >= n.cfg.MaxQueuedDiskBytes {
 		n.repl.backlog = append(n.repl.backlog, c)
 		return

@@ -43,8 +43,15 @@ func (n *Node) initRaft(boot Boot) error {
 	if err != nil {
 		return fmt.Errorf("raft: %w", err)
 	}
-	n.tickAt(n.now + int64(n.cfg.Tick))
+	n.tickAt(n.now + int64(n.cfg.Tick) + n.tickPhase())
 	return nil
+}
+
+// tickPhase sets the ticks of the nodes apart by fractions of a tick. Raft draws its election time-outs in whole ticks; without this, nodes
+// that were started together would time out in the same instant one time in ten, and split the vote.
+func (n *Node) tickPhase() int64 {
+	i := slices.Index(n.cfg.Peers, n.cfg.ID)
+	return int64(n.cfg.Tick) * int64(i) / int64(len(n.cfg.Peers))
 }
 
 // tickAt sets raft's next tick. A node that was stalled catches up, with a bound; ticks before that are forgotten.
@@ -204,8 +211,9 @@ func (n *Node) applyEntries(entries []*pb.Entry) {
 	if n.ownTermApplied() {
 		n.controllerReady()
 	}
-	if n.appliedTerm == n.role.Term && n.mayElect() {
+	if len(entries) > 0 && n.appliedTerm == n.role.Term && n.mayElect() {
 		n.electorReady()
+		n.electorFollowUp()
 	}
 }
 
@@ -229,12 +237,13 @@ func (n *Node) applyCommand(e *pb.Entry) {
 	if res.Deleted != nil {
 		n.topicDeleted(res.Deleted, e.GetIndex())
 	}
-	if cmd.Register != nil && res.Refused == "" {
-		n.brokerRegistered(cmd.Register.Broker.ID, cmd.Register.Broker.Boot)
-		n.registrationApplied(cmd.Register.Broker)
-	}
 	for _, t := range res.Touched {
 		n.partitionChanged(t.Topic, t.Partition, e.GetIndex())
+	}
+	if cmd.Register != nil && res.Refused == "" {
+		// After the partitions that it changed: a broker's replicas go to work in the epochs of its new boot.
+		n.brokerRegistered(cmd.Register.Broker.ID, cmd.Register.Broker.Boot)
+		n.registrationApplied(cmd.Register.Broker)
 	}
 	n.electorApplied(cmd, res)
 	n.proposalApplied(cmd, res, e.GetIndex())

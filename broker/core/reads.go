@@ -104,11 +104,33 @@ func (n *Node) readConfirmed(rs raft.ReadState) {
 			b.retry.cancel()
 			n.forgetBatch(b)
 			for _, r := range b.reads {
-				n.whenApplied(rs.Index, func() { r.ok(rs.Index) })
+				n.answerAt(rs.Index, r)
 			}
 			return
 		}
 	}
+}
+
+// answerAt answers a confirmed read once its index is applied here, or fails it when that does not come in time either.
+func (n *Node) answerAt(index uint64, r *read) {
+	over := false
+	if n.applied >= index {
+		r.ok(index)
+		return
+	}
+	t := n.timers.at(r.deadline, func() {
+		if !over {
+			over = true
+			r.fail()
+		}
+	})
+	n.whenApplied(index, func() {
+		if !over {
+			over = true
+			t.cancel()
+			r.ok(index)
+		}
+	})
 }
 
 // whenAppliedOr calls f when index is applied here or after d, whichever comes first.

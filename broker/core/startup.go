@@ -28,7 +28,12 @@ type startup struct {
 // registerRetry: a registration that was refused or not answered is asked anew.
 const registerRetry = 500 * time.Millisecond
 
-func (n *Node) initStartup(boot Boot) { n.startup.first = boot.First }
+func (n *Node) initStartup(boot Boot) {
+	n.startup.first = boot.First
+	if len(n.cfg.Peers) == 1 {
+		n.startupHeard() // nobody else's heartbeat will come
+	}
+}
 
 // startupHeard is called with each heartbeat. At the very first start the smallest id campaigns as soon as it reaches a
 // majority, so that a cluster is up within a second.
@@ -78,8 +83,8 @@ func (n *Node) register() {
 	if n.startup.registered || n.startup.registering {
 		return
 	}
-	if _, known, _ := n.LeaderStatus(); !known {
-		return
+	if leader, known, _ := n.LeaderStatus(); !known || n.heardBoot(leader) == 0 {
+		return // a heartbeat of the leader comes soon, and with it the next try
 	}
 	n.startup.registering = true
 	req := kmsg.NewPtrBrokerRegistrationRequest()
@@ -113,7 +118,7 @@ func (n *Node) onRegister(req *kmsg.BrokerRegistrationRequest, info ctlInfo, don
 		return
 	}
 	b := meta.Broker{ID: req.BrokerID, Boot: binary.BigEndian.Uint64(req.IncarnationID[:8]), Host: req.Listeners[0].Host, Port: int32(req.Listeners[0].Port)}
-	cmd := &meta.Command{Via: info.via, Cause: info.cause, Register: &meta.Register{Broker: b, Live: n.live()}}
+	cmd := &meta.Command{Via: info.via, Cause: info.cause, Register: &meta.Register{Broker: b, Live: n.liveReplicas(n.cfg.Peers)}}
 	n.proposeFor(cmd, done, func(a applied) ctlResult {
 		if a.res.Refused != "" {
 			resp.ErrorCode = errStaleBrokerEpoch

@@ -7,15 +7,17 @@ import (
 
 // timer is one pending wake-up.
 type timer struct {
-	at        int64
-	order     uint64 // timers due at the same instant fire in the order they were set
-	f         func()
-	cancelled bool
+	at    int64
+	order uint64 // timers due at the same instant fire in the order they were set
+	f     func()
+	in    *timers
+	index int // in the heap, -1 when not in it
 }
 
+// cancel takes the timer out of the heap at once: clients choose how long some would wait.
 func (t *timer) cancel() {
-	if t != nil {
-		t.cancelled, t.f = true, nil
+	if t != nil && t.index >= 0 {
+		heap.Remove(&t.in.h, t.index)
 	}
 }
 
@@ -27,7 +29,7 @@ type timers struct {
 
 func (ts *timers) at(when int64, f func()) *timer {
 	ts.order++
-	t := &timer{at: when, order: ts.order, f: f}
+	t := &timer{at: when, order: ts.order, f: f, in: ts}
 	heap.Push(&ts.h, t)
 	return t
 }
@@ -36,27 +38,18 @@ func (ts *timers) at(when int64, f func()) *timer {
 // call, so that a timer that sets itself again cannot hold the caller.
 func (ts *timers) fire(now int64) {
 	limit := ts.order
-	var later []*timer
 	for len(ts.h) > 0 && ts.h[0].at <= now {
-		t := heap.Pop(&ts.h).(*timer)
-		switch {
-		case t.cancelled:
-		case t.order > limit:
-			later = append(later, t)
-		default:
-			t.f()
+		t := ts.h[0]
+		if t.order > limit {
+			break
 		}
-	}
-	for _, t := range later {
-		heap.Push(&ts.h, t)
+		heap.Pop(&ts.h)
+		t.f()
 	}
 }
 
 // wake returns how long until the next timer, at least 0.
 func (ts *timers) wake(now int64) time.Duration {
-	for len(ts.h) > 0 && ts.h[0].cancelled {
-		heap.Pop(&ts.h)
-	}
 	if len(ts.h) == 0 {
 		return time.Second
 	}
@@ -69,12 +62,20 @@ func (h timerHeap) Len() int { return len(h) }
 func (h timerHeap) Less(i, j int) bool {
 	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
 }
-func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *timerHeap) Push(x any)   { *h = append(*h, x.(*timer)) }
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
 func (h *timerHeap) Pop() any {
 	old := *h
 	t := old[len(old)-1]
 	old[len(old)-1] = nil
+	t.index = -1
 	*h = old[:len(old)-1]
 	return t
 }

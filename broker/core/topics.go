@@ -268,41 +268,41 @@ func (n *Node) onCreateTopics(req *kmsg.CreateTopicsRequest, info ctlInfo, done 
 // onDeleteTopics is the controller's part.
 func (n *Node) onDeleteTopics(req *kmsg.DeleteTopicsRequest, info ctlInfo, done func(ctlResult)) {
 	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
-	names := req.TopicNames
-	for _, t := range req.Topics {
-		name := ""
-		if t.Topic != nil {
-			name = *t.Topic
-		} else if known := n.state.TopicByID(t.TopicID); known != nil {
-			name = known.Name
-		}
-		names = append(names, name)
+	var doomed []meta.DeleteTopic
+	for _, name := range req.TopicNames {
+		doomed = append(doomed, meta.DeleteTopic{Name: name})
 	}
-	g := &gather{left: len(names), parts: len(names), done: func(g *gather) {
+	for _, t := range req.Topics {
+		d := meta.DeleteTopic{ID: t.TopicID}
+		if t.Topic != nil {
+			d = meta.DeleteTopic{Name: *t.Topic}
+		} else if known := n.state.TopicByID(t.TopicID); known != nil {
+			d.Name = known.Name
+		}
+		doomed = append(doomed, d)
+	}
+	g := &gather{left: len(doomed), parts: len(doomed), done: func(g *gather) {
 		done(ctlResult{resp: resp, status: g.status(), index: g.index})
 	}}
-	for range names {
+	for range doomed {
 		resp.Topics = append(resp.Topics, kmsg.NewDeleteTopicsResponseTopic())
 	}
-	if len(names) == 0 {
+	if len(doomed) == 0 {
 		done(ctlResult{resp: resp, index: n.applied})
 		return
 	}
-	for i, name := range names {
+	for i, d := range doomed {
 		rt := &resp.Topics[i]
-		rt.Topic = kmsg.StringPtr(name)
-		if !validTopicName(name) || internalTopic(name) {
+		rt.Topic, rt.TopicID = kmsg.StringPtr(d.Name), d.ID
+		byID := d.ID != (meta.TopicID{})
+		if byID && d.Name == "" {
+			rt.Topic = nil // unknown here: proposed all the same, so that its absence is said at an index
+		} else if !validTopicName(d.Name) || internalTopic(d.Name) {
 			rt.ErrorCode = errInvalidTopic
-			if name == "" {
-				rt.Topic, rt.ErrorCode = nil, errUnknownTopicID
-			}
 			g.add(ctlResult{index: n.applied})
 			continue
 		}
-		if t := n.state.Topic(name); t != nil {
-			rt.TopicID = t.ID
-		}
-		cmd := &meta.Command{Via: info.via, Cause: info.cause, Op: info.op, Delete: &meta.DeleteTopic{Name: name}}
+		cmd := &meta.Command{Via: info.via, Cause: info.cause, Op: info.op, Delete: &d}
 		n.proposeFor(cmd, func(r ctlResult) {
 			if r.status == ctlRefused {
 				rt.ErrorCode = errNotController
@@ -311,6 +311,9 @@ func (n *Node) onDeleteTopics(req *kmsg.DeleteTopicsRequest, info ctlInfo, done 
 		}, func(a applied) ctlResult {
 			if a.res.Refused != "" {
 				rt.ErrorCode = errUnknownTopicOrPartition
+				if byID {
+					rt.ErrorCode = errUnknownTopicID
+				}
 			} else if a.res.Deleted != nil {
 				rt.TopicID = a.res.Deleted.ID
 			}

@@ -29,7 +29,7 @@ func newWindow(peers []int32, boot Boot) (*window, error) {
 	}
 	w.append(boot.Entries)
 	if hs := boot.HardState; hs != nil && hs.GetCommit() > w.lastIndex() {
-		return nil, fmt.Errorf("raft log ends at %d, before its commit index %d: entries are missing; remove the data directory to let the node join anew", w.lastIndex(), hs.GetCommit())
+		return nil, fmt.Errorf("raft log ends at %d, before its commit index %d: entries that it had acknowledged are missing; restore the data directory. Do not empty it: the node would vote again in terms in which it has voted", w.lastIndex(), hs.GetCommit())
 	}
 	return w, nil
 }
@@ -48,7 +48,10 @@ func (w *window) append(es []*pb.Entry) {
 		first = w.offset + 1
 	}
 	keep := first - w.offset - 1
-	w.entries = append(w.entries[:keep:keep], es...)
+	if keep < uint64(len(w.entries)) {
+		w.entries = w.entries[:keep:keep] // replaced entries may still be in hands that were given them
+	}
+	w.entries = append(w.entries, es...)
 }
 
 func (w *window) firstIndex() uint64 { return w.offset + 1 }

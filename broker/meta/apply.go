@@ -128,7 +128,7 @@ func (s *State) create(c *CreateTopic, r *Result) {
 
 func (s *State) delete(c *DeleteTopic, r *Result) {
 	i, ok := s.find(c.Name)
-	if !ok {
+	if !ok || c.ID != (TopicID{}) && s.Topics[i].ID != c.ID {
 		r.Refused = UnknownTopic
 		return
 	}

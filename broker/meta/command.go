@@ -48,8 +48,11 @@ type NewPartition struct {
 	Leader   int32
 }
 
-// DeleteTopic deletes a topic by name.
-type DeleteTopic struct{ Name string }
+// DeleteTopic deletes a topic by name; with an id, only the creation that has it, never a successor of the same name.
+type DeleteTopic struct {
+	Name string
+	ID   TopicID // zero: whatever has the name
+}
 
 // AlterConfigs sets and removes configuration values of a topic.
 type AlterConfigs struct {
@@ -193,6 +196,7 @@ func (c *Command) Encode() []byte {
 		w.configs(c.Create.Configs)
 	case c.Delete != nil:
 		w.str(c.Delete.Name)
+		w.raw(c.Delete.ID[:])
 	case c.Alter != nil:
 		w.str(c.Alter.Name)
 		w.configs(c.Alter.Set)
@@ -245,7 +249,7 @@ func Decode(b []byte) (*Command, error) {
 		t.Configs = r.configs()
 		c.Create = t
 	case tagDelete:
-		c.Delete = &DeleteTopic{Name: r.str()}
+		c.Delete = &DeleteTopic{Name: r.str(), ID: r.topicID()}
 	case tagAlter:
 		a := &AlterConfigs{Name: r.str(), Set: r.configs()}
 		for n := r.count(1); n > 0 && r.err == nil; n-- {

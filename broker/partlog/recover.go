@@ -27,7 +27,7 @@ func (e *DamageError) Error() string {
 
 // Hint says what a person can do.
 func (e *DamageError) Hint() string {
-	return "keep a copy of the file, then remove this node's data directory: a node that starts empty copies everything from the others"
+	return "keep a copy of the file and restore this node's data directory from a backup taken while it was stopped; do not empty it: raft's vote lies in it, and the node would vote twice in a term"
 }
 
 // recover opens all segments, checks them, cuts a torn tail and builds the indexes.
