@@ -75,12 +75,13 @@ func (c *ackedRecords) Operation(op *history.Operation) {
 }
 
 // incomplete tells that the history lacks operations.
-func (c *ackedRecords) incomplete(n history.Notes) {
-	for _, f := range append(slices.Clone(n.Missing), n.Truncated...) {
-		if f == history.HistoryFile || f == history.HistoryFile+".zst" {
-			c.historyCut = true
-		}
-	}
+func (c *ackedRecords) incomplete(n history.Notes) { c.historyCut = historyCut(n) }
+
+// historyCut reports whether operations may be missing.
+func historyCut(n history.Notes) bool {
+	return slices.ContainsFunc(slices.Concat(n.Missing, n.Truncated), func(f string) bool {
+		return f == history.HistoryFile || f == history.HistoryFile+".zst"
+	})
 }
 
 // promised reports whether acknowledgements of this run mean that a record stays: acks=all and no unclean election.

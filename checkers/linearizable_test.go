@@ -148,6 +148,27 @@ func TestLinearizableCannotTell(t *testing.T) {
 }
 
 // One broken name is named though another cannot be judged.
+// TestLinearizableForgivesTheEndOfACutHistory: the creation that explains the last answer may have been lost with the end. What was answered
+// long before cannot be explained so.
+func TestLinearizableForgivesTheEndOfACutHistory(t *testing.T) {
+	judge := func(cut bool, ops ...history.Operation) Verdict {
+		s := newStory()
+		c := newLinearizable(&s.run)
+		for _, op := range ops {
+			s.op(op)
+		}
+		if cut {
+			c.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
+		}
+		return feed(c, s)
+	}
+	lost := []history.Operation{misses(1*second, 2*second), misses(15*second, 16*second), sees(17*second, 18*second, "a")}
+	wants(t, judge(false, lost...), Violated, "topic id a", KindNotLinearizable)
+	wants(t, judge(true, lost...), Inconclusive, "the history is cut: its last 10s cannot be judged")
+	early := []history.Operation{sees(1*second, 2*second, "a"), misses(15*second, 16*second)}
+	wants(t, judge(true, early...), Violated, "topic id a", KindNotLinearizable)
+}
+
 func TestLinearizableNamesWhatIsBroken(t *testing.T) {
 	ops := []history.Operation{create(1, 2, "a"), misses(3, 4)}
 	for i := range int64(maxOpen + 1) {
