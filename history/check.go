@@ -20,7 +20,7 @@ func (op *Operation) check() error {
 		return fmt.Errorf("operation %q has the outcome %q", op.ID, op.Outcome)
 	}
 	set := 0
-	for _, is := range []bool{op.Produce != nil, op.Meta != nil, op.Create != nil, op.Drain != nil} {
+	for _, is := range []bool{op.Produce != nil, op.Meta != nil, op.Create != nil, op.Drain != nil, op.Consume != nil} {
 		set += btoi(is)
 	}
 	if set != 1 {
@@ -32,6 +32,8 @@ func (op *Operation) check() error {
 		err = op.Produce.check()
 	case op.Drain != nil:
 		err = op.Drain.check()
+	case op.Consume != nil:
+		err = op.Consume.check()
 	}
 	if err != nil {
 		return fmt.Errorf("operation %q: %w", op.ID, err)
@@ -60,7 +62,21 @@ func (d *DrainOp) check() error {
 	if d.From < 0 || d.To < 0 {
 		return fmt.Errorf("offsets from %d to %d", d.From, d.To)
 	}
-	for _, s := range d.Spans {
+	return checkSpans(d.Spans)
+}
+
+func (c *ConsumeOp) check() error {
+	if c.Partition < 0 || c.Partition > maxPartition {
+		return fmt.Errorf("partition %d", c.Partition)
+	}
+	if c.From < 0 || c.To < c.From || c.LeaderEpoch < -1 {
+		return fmt.Errorf("offsets from %d to %d in epoch %d", c.From, c.To, c.LeaderEpoch)
+	}
+	return checkSpans(c.Spans)
+}
+
+func checkSpans(spans []Span) error {
+	for _, s := range spans {
 		if s.Offset < 0 || s.Count < 1 || s.Count > maxBatch || s.Seq+uint64(s.Count) < s.Seq || s.Offset+int64(s.Count) < 0 {
 			return fmt.Errorf("a span of %d records at offset %d from sequence %d", s.Count, s.Offset, s.Seq)
 		}

@@ -10,8 +10,8 @@ const (
 	Unknown Outcome = "unknown"
 )
 
-// Operation is one client operation: one line of history.jsonl. Exactly one of Produce, Meta, Create and
-// Drain is set.
+// Operation is one client operation: one line of history.jsonl. Exactly one of Produce, Meta, Create,
+// Drain and Consume is set.
 type Operation struct {
 	ID       string  `json:"id"`                 // unique in the run
 	Client   string  `json:"client,omitempty"`   // who asked, e.g. "produce-1"; a client has one operation of a kind at a time only where stated
@@ -25,6 +25,7 @@ type Operation struct {
 	Meta    *MetaOp       `json:"meta,omitempty"`
 	Create  *AutoCreateOp `json:"create,omitempty"`
 	Drain   *DrainOp      `json:"drain,omitempty"`
+	Consume *ConsumeOp    `json:"consume,omitempty"`
 }
 
 // ProduceOp is a batch of records of one producer to one partition, with dense sequences from FirstSeq.
@@ -84,6 +85,19 @@ type DrainOp struct {
 	End       bool        `json:"end,omitempty"`   // the replica was read to its end
 	Spans     []Span      `json:"spans,omitempty"` // what was read, in offset order
 	Bad       []BadRecord `json:"bad,omitempty"`
+}
+
+// ConsumeOp is what one fetch of a consumer was given of one partition by its leader (the operation's Node). A fetch that brought no
+// record is recorded where its high watermark says something: see chaos/sim/simclient.
+type ConsumeOp struct {
+	Topic       string      `json:"topic"`
+	Partition   int32       `json:"partition"`
+	LeaderEpoch int32       `json:"leader_epoch"`    // that the fetch named, and the node answered in; -1: none was named
+	From        int64       `json:"from"`            // offset asked
+	To          int64       `json:"to"`              // next offset to read after it
+	High        int64       `json:"high"`            // high watermark as it answered, -1 unknown
+	Spans       []Span      `json:"spans,omitempty"` // what was given, in offset order
+	Bad         []BadRecord `json:"bad,omitempty"`
 }
 
 // Span is a run of records with consecutive offsets and consecutive sequences of one producer.

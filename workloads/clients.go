@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
 
 	"soak/history"
+	"soak/workloads/protocol"
 )
 
 // Defaults of Config.
@@ -77,6 +77,11 @@ func New(cfg Config) (*Clients, error) {
 	return c, nil
 }
 
+// values is what makes the values written.
+func (c *Config) values() protocol.Values {
+	return protocol.Values{RunHash: c.RunHash, Seed: c.Seed, Bytes: c.ValueBytes}
+}
+
 // Do carries out op and fills in its answer: Outcome, Error, the results of its kind, and Node where the caller left the
 // choice open and the client made one. Invoke and Complete are the caller's. It returns when the answer is there, when ctx
 // ends, or when the client's own time-outs have passed; an operation cut off by ctx after it may have been sent is unknown.
@@ -94,7 +99,7 @@ func (c *Clients) Do(ctx context.Context, op *history.Operation) {
 		op.Node = op.Drain.Replica
 		c.doDrain(ctx, op)
 	default:
-		settle(op, history.Failed, errors.New("the operation asks for nothing"))
+		protocol.Settle(op, history.Failed, errors.New("the operation asks for nothing"))
 	}
 }
 
@@ -106,15 +111,11 @@ func (c *Clients) Close() {
 	c.background.Wait()
 }
 
-// chooseNode picks a node for an operation that leaves it open. It is a function of the operation's id, so that the same
-// history asks the same nodes.
+// chooseNode picks a node for an operation that leaves it open.
 func (c *Clients) chooseNode(op *history.Operation) {
-	if op.Node != 0 {
-		return
+	if op.Node == 0 {
+		op.Node = protocol.ChooseNode(op, c.nodes)
 	}
-	h := fnv.New32a()
-	h.Write([]byte(op.ID))
-	op.Node = c.nodes[int(h.Sum32()%uint32(len(c.nodes)))]
 }
 
 // addr is the address of a node.
@@ -124,13 +125,4 @@ func (c *Clients) addr(node int32) (string, error) {
 		return "", fmt.Errorf("node %d has no known address", node)
 	}
 	return a, nil
-}
-
-// settle writes an outcome into an operation.
-func settle(op *history.Operation, o history.Outcome, err error) {
-	op.Outcome = o
-	op.Error = ""
-	if err != nil {
-		op.Error = err.Error()
-	}
 }

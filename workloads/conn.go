@@ -11,13 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Tags of Soak in the requests and answers of metadata operations; brokers that do not know them pass over them, as the
-// protocol says (KIP-482).
-const (
-	opTag    = 10001 // request: the operation's id
-	indexTag = 10002 // answer: the raft index that it rests on, 8 bytes big endian
-)
-
 // maxAnswer bounds the size of an answer, in bytes, before it is allocated: several times what a fetch asks for.
 const maxAnswer = 16 << 20
 
@@ -152,15 +145,4 @@ func (c *Clients) askOnce(ctx context.Context, node int32, req kmsg.Request) (km
 	}
 	defer conn.close()
 	return conn.ask(ctx, req, c.cfg.Timeout)
-}
-
-// echoedIndex is the raft index in an answer's tags, 0 if there is none.
-func echoedIndex(tags *kmsg.Tags) uint64 {
-	var index uint64
-	tags.Each(func(key uint32, val []byte) {
-		if key == indexTag && len(val) == 8 {
-			index = binary.BigEndian.Uint64(val)
-		}
-	})
-	return index
 }

@@ -7,15 +7,10 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"soak/history"
-)
-
-// Ways to have a topic created by using it (history.AutoCreateOp.How).
-const (
-	howProduce = "produce"
-	howWriter  = "writer"
+	"soak/workloads/gen"
+	"soak/workloads/protocol"
 )
 
 // writerPause is the pause between the attempts of a Writer: the time that a broker takes to create a topic.
@@ -24,42 +19,23 @@ const writerPause = 100 * time.Millisecond
 // doCreate uses a topic that does not exist yet, at the operation's node.
 func (c *Clients) doCreate(ctx context.Context, op *history.Operation) {
 	switch op.Create.How {
-	case howProduce:
+	case gen.HowProduce:
 		c.createByProduce(ctx, op)
-	case howWriter:
+	case gen.HowWriter:
 		c.createByWriter(ctx, op)
 	default:
-		settle(op, history.Failed, fmt.Errorf("no way to auto-create is called %q", op.Create.How))
+		protocol.Settle(op, history.Failed, fmt.Errorf("no way to auto-create is called %q", op.Create.How))
 	}
 }
 
-// createByProduce sends one Produce with one record straight to the node. Any answer is ok: a node that does not lead the
-// new partition says so, and has created the topic all the same. Version 12 is the last that names topics.
+// createByProduce sends one Produce with one record straight to the node.
 func (c *Clients) createByProduce(ctx context.Context, op *history.Operation) {
-	req := kmsg.NewPtrProduceRequest()
-	req.SetVersion(9)
-	req.Acks = -1
-	req.TimeoutMillis = c.requestMillis()
-	tagged(&req.UnknownTags, op)
-	p := kmsg.NewProduceRequestTopicPartition()
-	p.Records = appendBatch(nil, op.Invoke/int64(time.Millisecond), []byte(op.ID))
-	t := kmsg.NewProduceRequestTopic()
-	t.Topic = op.Create.Topic
-	t.Partitions = append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-
-	answer, err := c.askOnce(ctx, op.Node, req)
+	resp, err := c.askOnce(ctx, op.Node, protocol.CreateRequest(op, c.cfg.Timeout))
 	if err != nil {
-		settle(op, transportOutcome(err), err)
+		protocol.Settle(op, transportOutcome(err), err)
 		return
 	}
-	resp := answer.(*kmsg.ProduceResponse)
-	if len(resp.Topics) == 0 || len(resp.Topics[0].Partitions) == 0 {
-		settle(op, history.Unknown, errNotAnswered)
-		return
-	}
-	settle(op, history.OK, nil)
-	op.Error = codeName(resp.Topics[0].Partitions[0].ErrorCode)
+	protocol.CreateAnswer(op, resp)
 }
 
 // createByWriter has kafka-go's Writer, bound to the node, write one record: it asks that node for the topic's Metadata, which
@@ -68,7 +44,7 @@ func (c *Clients) createByProduce(ctx context.Context, op *history.Operation) {
 func (c *Clients) createByWriter(ctx context.Context, op *history.Operation) {
 	addr, err := c.addr(op.Node)
 	if err != nil {
-		settle(op, history.Failed, err)
+		protocol.Settle(op, history.Failed, err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
@@ -102,7 +78,7 @@ func (c *Clients) createByWriter(ctx context.Context, op *history.Operation) {
 	for {
 		err = w.WriteMessages(ctx, kafka.Message{Value: []byte(op.ID)})
 		if err == nil {
-			settle(op, history.OK, nil)
+			protocol.Settle(op, history.OK, nil)
 			return
 		}
 		var each kafka.WriteErrors
@@ -113,7 +89,7 @@ func (c *Clients) createByWriter(ctx context.Context, op *history.Operation) {
 			outcome = history.Unknown // a Metadata may have reached the node
 		}
 		if !pause(ctx, writerPause) {
-			settle(op, outcome, fmt.Errorf("writing to %s at n%d: %w", op.Create.Topic, op.Node, err))
+			protocol.Settle(op, outcome, fmt.Errorf("writing to %s at n%d: %w", op.Create.Topic, op.Node, err))
 			return
 		}
 	}

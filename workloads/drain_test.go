@@ -9,6 +9,7 @@ import (
 
 	"soak/history"
 	"soak/workloads/gen"
+	"soak/workloads/protocol"
 )
 
 func value(run uint64, topic string, producer uint32, seq uint64) []byte {
@@ -19,7 +20,7 @@ func value(run uint64, topic string, producer uint32, seq uint64) []byte {
 
 // batchAt is a batch with its first record at an offset.
 func batchAt(offset int64, values ...[]byte) []byte {
-	b := appendBatch(nil, 1000, values...)
+	b := protocol.AppendBatch(nil, 1000, values...)
 	binary.BigEndian.PutUint64(b, uint64(offset))
 	return b
 }
@@ -28,7 +29,7 @@ func batchAt(offset int64, values ...[]byte) []byte {
 func replica(t *testing.T, at map[int64][]byte, high int64) *fakeBroker {
 	return newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
 		req := r.(*kmsg.FetchRequest)
-		if req.ReplicaID != debuggingReplica || req.Version > 14 {
+		if req.ReplicaID != -2 || req.Version > 14 {
 			t.Errorf("fetch v%d as replica %d, want the debugging consumer at v14 or below", req.Version, req.ReplicaID)
 		}
 		return fetched(at[req.Topics[0].Partitions[0].FetchOffset], high, 0)
@@ -95,7 +96,7 @@ func TestDrainReadsToTheEnd(t *testing.T) {
 }
 
 func TestDrainReadsOnePieceAtATime(t *testing.T) {
-	big := make([]byte, 0, pieceBytes)
+	big := make([]byte, 0, 1<<20)
 	for i := range int64(100) {
 		big = append(big, batchAt(i, gen.AppendValue(nil, gen.Header{
 			Run: testRun, Producer: 1, Incarnation: 1, TopicPartition: gen.PartitionHash("orders", 3), Seq: uint64(i),
@@ -130,27 +131,6 @@ func TestDrainErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzReadBatches(f *testing.F) {
-	f.Add(batchAt(3, []byte("a"), []byte("b")))
-	f.Add(append(batchAt(3, []byte("a")), batchAt(4, nil)[:30]...))
-	f.Add(make([]byte, 70))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		n := 0
-		err := readBatches(b, batchVisitor{
-			record: func(int64, []byte) { n++ },
-			damaged: func(first, last int64, err error) {
-				if err == nil || last < first {
-					t.Errorf("a batch from %d to %d damaged by %v", first, last, err)
-				}
-			},
-			end: func(int64) {},
-		})
-		if err == nil && n > len(b) {
-			t.Errorf("%d records from %d bytes", n, len(b))
-		}
-	})
 }
 
 func FuzzSkipTags(f *testing.F) {

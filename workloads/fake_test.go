@@ -181,3 +181,14 @@ func newClients(t *testing.T, cfg Config) *Clients {
 	t.Cleanup(c.Close)
 	return c
 }
+
+// visitor reads batches by functions; a damaged batch and the end of one are the test's to expect.
+type visitor struct {
+	record  func(offset int64, value []byte)
+	damaged func(first, last int64, err error)
+	end     func(last int64)
+}
+
+func (v visitor) Record(offset int64, value []byte)    { v.record(offset, value) }
+func (v visitor) Damaged(first, last int64, err error) { v.damaged(first, last, err) }
+func (v visitor) End(last int64)                       { v.end(last) }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"soak/history"
+	"soak/workloads/protocol"
 )
 
 // answerMeta answers any metadata operation with one code about the topic "t", and raft index 77.
@@ -25,28 +26,28 @@ func answerMeta(req kmsg.Request, code int16) kmsg.Response {
 			t.TopicID = id
 		}
 		resp.Topics = append(resp.Topics, t)
-		resp.UnknownTags.Set(indexTag, index)
+		resp.UnknownTags.Set(protocol.IndexTag, index)
 		return resp
 	case *kmsg.DeleteTopicsRequest:
 		resp := kmsg.NewPtrDeleteTopicsResponse()
 		t := kmsg.NewDeleteTopicsResponseTopic()
 		t.Topic, t.ErrorCode = req.Topics[0].Topic, code
 		resp.Topics = append(resp.Topics, t)
-		resp.UnknownTags.Set(indexTag, index)
+		resp.UnknownTags.Set(protocol.IndexTag, index)
 		return resp
 	case *kmsg.MetadataRequest:
 		resp := kmsg.NewPtrMetadataResponse()
 		t := kmsg.NewMetadataResponseTopic()
 		t.Topic, t.ErrorCode, t.TopicID = req.Topics[0].Topic, code, id
 		resp.Topics = append(resp.Topics, t)
-		resp.UnknownTags.Set(indexTag, index)
+		resp.UnknownTags.Set(protocol.IndexTag, index)
 		return resp
 	case *kmsg.IncrementalAlterConfigsRequest:
 		resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 		r := kmsg.NewIncrementalAlterConfigsResponseResource()
 		r.ResourceName, r.ErrorCode = req.Resources[0].ResourceName, code
 		resp.Resources = append(resp.Resources, r)
-		resp.UnknownTags.Set(indexTag, index)
+		resp.UnknownTags.Set(protocol.IndexTag, index)
 		return resp
 	case *kmsg.DescribeConfigsRequest:
 		resp := kmsg.NewPtrDescribeConfigsResponse()
@@ -58,7 +59,7 @@ func answerMeta(req kmsg.Request, code int16) kmsg.Response {
 			r.Configs = append(r.Configs, c)
 		}
 		resp.Resources = append(resp.Resources, r)
-		resp.UnknownTags.Set(indexTag, index)
+		resp.UnknownTags.Set(protocol.IndexTag, index)
 		return resp
 	}
 	return nil
@@ -75,7 +76,7 @@ func opTags(req kmsg.Request) string {
 	var got string
 	read := func(tags *kmsg.Tags) {
 		tags.Each(func(k uint32, v []byte) {
-			if k == opTag {
+			if k == protocol.OpTag {
 				got = string(v)
 			}
 		})

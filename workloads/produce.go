@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"soak/history"
+	"soak/workloads/protocol"
 )
 
 const (
@@ -151,21 +152,22 @@ func (p *producers) do(ctx context.Context, op *history.Operation) {
 	q.Offsets = nil
 	w := p.writer(producerKey{q.Producer, q.Incarnation, q.Acks})
 	if w == nil {
-		settle(op, history.Failed, errClosed)
+		protocol.Settle(op, history.Failed, errClosed)
 		return
 	}
 	n := int(q.Count)
 	if n <= 0 {
-		settle(op, history.Failed, fmt.Errorf("a produce of %d records", n))
+		protocol.Settle(op, history.Failed, fmt.Errorf("a produce of %d records", n))
 		return
 	}
 	s := &sending{partition: int(q.Partition), acks: q.Acks, offsets: make([]int64, n), results: make([]error, n)}
 	msgs := make([]kafka.Message, n)
+	made := p.cfg.values()
 	values := make([]byte, 0, n*p.cfg.ValueBytes)
 	for i := range msgs {
 		s.results[i] = errPending
 		start := len(values)
-		values = p.cfg.appendRecord(values, op, i)
+		values = made.Append(values, op, i)
 		msgs[i] = kafka.Message{Topic: q.Topic, Value: values[start:len(values):len(values)], WriterData: slot{s, i}}
 	}
 	// A request may wait for metadata, and for the one before it in its partition. Whatever it still waits for then, the
@@ -174,7 +176,7 @@ func (p *producers) do(ctx context.Context, op *history.Operation) {
 	defer cancel()
 	err := w.WriteMessages(ctx, msgs...)
 	outcome, err := s.outcome(err)
-	settle(op, outcome, err)
+	protocol.Settle(op, outcome, err)
 	if outcome == history.OK {
 		q.Offsets = s.offsets
 	}
@@ -214,7 +216,7 @@ func (s *sending) outcome(err error) (history.Outcome, error) {
 // describe shortens kafka-go's text for an error code to its name, as the other operations have it.
 func describe(err error) error {
 	if code, ok := errors.AsType[kafka.Error](err); ok {
-		return &brokerError{int16(code)}
+		return &protocol.BrokerError{Code: int16(code)}
 	}
 	if err != nil {
 		if text, cut := strings.CutPrefix(err.Error(), "kafka.(*Client).Produce: "); cut {

@@ -11,6 +11,7 @@ import (
 
 	"soak/history"
 	"soak/workloads/gen"
+	"soak/workloads/protocol"
 )
 
 const testRun = 0xfeed
@@ -77,7 +78,7 @@ func (l *fakeLog) append(t *testing.T, req *kmsg.ProduceRequest, refuse func(n i
 			ap.Partition, ap.ErrorCode, ap.BaseOffset = rp.Partition, code, -1
 			if code == 0 {
 				ap.BaseOffset = logStart + int64(len(l.values[rp.Partition]))
-				err := readBatches(rp.Records, batchVisitor{
+				err := protocol.ReadBatches(rp.Records, visitor{
 					record: func(_ int64, v []byte) {
 						h, err := gen.ParseValue(v)
 						if err != nil {
@@ -155,8 +156,8 @@ func TestProduceOutcomeOfEachCode(t *testing.T) {
 			if op.Outcome != want || op.Produce.Offsets != nil {
 				t.Errorf("%q (%s), offsets %v; want %q and none", op.Outcome, op.Error, op.Produce.Offsets, want)
 			}
-			if op.Error != codeName(code) {
-				t.Errorf("error %q, want %q", op.Error, codeName(code))
+			if op.Error != protocol.CodeName(code) {
+				t.Errorf("error %q, want %q", op.Error, protocol.CodeName(code))
 			}
 			if l.attempts() != 1 {
 				t.Errorf("%d attempts, want one", l.attempts())
@@ -235,7 +236,7 @@ func TestProduceSurelyNotSentFails(t *testing.T) {
 func TestProducePartlyAcknowledgedIsUnknown(t *testing.T) {
 	b, l := newLeader(t, func(n int) int16 {
 		if n == 2 {
-			return codeNotEnoughReplicas
+			return protocol.CodeNotEnoughReplicas
 		}
 		return 0
 	})
@@ -288,9 +289,9 @@ func TestAutoCreateByProduce(t *testing.T) {
 		return resp
 	})
 	c := newClients(t, Config{Addrs: map[int32]string{2: b.addr()}})
-	op := &history.Operation{ID: "a1", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-1", How: howProduce}}
+	op := &history.Operation{ID: "a1", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-1", How: gen.HowProduce}}
 	c.Do(t.Context(), op)
-	if op.Outcome != history.OK || op.Error != codeName(6) {
+	if op.Outcome != history.OK || op.Error != protocol.CodeName(6) {
 		t.Errorf("%q (%s), want ok with the answer's code", op.Outcome, op.Error)
 	}
 	reqs := askedFor[*kmsg.ProduceRequest](b)
@@ -298,7 +299,7 @@ func TestAutoCreateByProduce(t *testing.T) {
 		t.Fatalf("asked %+v", reqs)
 	}
 	var got []string
-	err := readBatches(reqs[0].Topics[0].Partitions[0].Records, batchVisitor{
+	err := protocol.ReadBatches(reqs[0].Topics[0].Partitions[0].Records, visitor{
 		record:  func(_ int64, v []byte) { got = append(got, string(v)) },
 		damaged: func(_, _ int64, err error) { t.Error(err) },
 		end:     func(int64) {},
@@ -326,7 +327,7 @@ func TestAutoCreateByWriterAsksTheNodeToCreate(t *testing.T) {
 				return b.metadata(1, "auto-2")
 			}
 			resp := b.metadata(0, "auto-2").(*kmsg.MetadataResponse)
-			resp.Topics[0].ErrorCode = codeUnknownTopic
+			resp.Topics[0].ErrorCode = protocol.CodeUnknownTopic
 			return resp
 		case *kmsg.ProduceRequest:
 			return (&fakeLog{values: map[int32][]gen.Header{}}).append(t, &kmsg.ProduceRequest{Topics: []kmsg.ProduceRequestTopic{{
@@ -336,7 +337,7 @@ func TestAutoCreateByWriterAsksTheNodeToCreate(t *testing.T) {
 		return nil
 	})
 	c := newClients(t, Config{Addrs: map[int32]string{1: closedPort(t), 2: b.addr()}})
-	op := &history.Operation{ID: "a2", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-2", How: howWriter}}
+	op := &history.Operation{ID: "a2", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-2", How: gen.HowWriter}}
 	c.Do(t.Context(), op)
 	if op.Outcome != history.OK {
 		t.Errorf("%q (%s), want ok", op.Outcome, op.Error)
@@ -348,7 +349,7 @@ func TestAutoCreateByWriterAsksTheNodeToCreate(t *testing.T) {
 
 func TestAutoCreateByWriterAtADeadNodeFails(t *testing.T) {
 	c := newClients(t, Config{Addrs: map[int32]string{2: closedPort(t)}, Timeout: 300e6})
-	op := &history.Operation{ID: "a3", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-3", How: howWriter}}
+	op := &history.Operation{ID: "a3", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-3", How: gen.HowWriter}}
 	c.Do(t.Context(), op)
 	if op.Outcome != history.Failed {
 		t.Errorf("%q (%s), want failed: nothing was ever sent", op.Outcome, op.Error)

@@ -25,16 +25,20 @@ var rules = []rule{
 	{"internal/version", nil},
 	{"internal/arch", nil},
 	{"broker/core", []string{"history", "broker/meta", "broker/bugs", "broker/api", "broker/partlog/batch"}},
-	{"broker/meta", []string{"history"}},
+	{"broker/meta", []string{"history", "broker/bugs"}},
 	{"broker", []string{"history", "internal/vfs", "internal/version", "broker/…"}},
 	{"broker/…", []string{"history", "internal/vfs", "internal/version", "broker", "broker/…"}},
 	{"workloads/gen", []string{"history"}},
-	{"workloads", []string{"history", "workloads/gen"}},
+	{"workloads/protocol", []string{"history", "workloads/gen"}},
+	{"workloads", []string{"history", "workloads/gen", "workloads/protocol"}},
 	{"checkers", []string{"history"}},
 	{"results", []string{"history", "checkers", "internal/version"}},
 	{"chaos", []string{"history"}},
+	{"chaos/sim/…", []string{"chaos", "chaos/…", "workloads/…", "history", "internal/…", "broker/…"}},
+	{"chaos/sim", []string{"chaos", "chaos/…", "workloads/…", "history", "internal/…", "broker/…"}},
 	{"chaos/scenario", []string{"chaos", "workloads/gen", "history"}},
 	{"chaos/runloop", []string{"chaos", "chaos/scenario", "workloads/gen", "history"}},
+	{"chaos/sim/simclient", []string{"history", "workloads/gen", "workloads/protocol"}},
 	{"chaos/…", []string{"chaos/…", "chaos", "workloads", "workloads/gen", "history", "internal/version"}},
 	{"cmd/…", []string{"…"}},
 	{"e2e", []string{"…"}},
@@ -112,7 +116,7 @@ func TestImportsGoOneWay(t *testing.T) {
 func TestWrongArrowsAreRefused(t *testing.T) {
 	for _, tc := range [][2]string{
 		{"checkers", "chaos"}, {"history", "checkers"}, {"broker/core", "internal/vfs"}, {"broker/meta", "broker/core"}, {"chaos/process", "broker"},
-		{"chaos/runloop", "chaos/runner"}, {"workloads/gen", "workloads"}, {"results", "chaos/runloop"}, {"chaos", "workloads"}, {"nowhere", "history"},
+		{"chaos/runloop", "chaos/runner"}, {"workloads/gen", "workloads"}, {"results", "chaos/runloop"}, {"chaos", "workloads"}, {"workloads/protocol", "workloads"}, {"chaos/sim/simclient", "workloads"}, {"nowhere", "history"},
 	} {
 		if refused(tc[0], tc[1]) == "" {
 			t.Errorf("%s importing %s is let through", tc[0], tc[1])
