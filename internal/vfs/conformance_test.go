@@ -23,6 +23,9 @@ func TestConformance(t *testing.T) {
 		{"hooked", func(t *testing.T) (vfs.FS, string) {
 			return vfs.Hooked(vfs.NewMem(), func(vfs.Op, string) error { return nil }), "."
 		}},
+		{"sim", func(t *testing.T) (vfs.FS, string) {
+			return vfs.NewSim(func(_ vfs.Op, _ string, bytes int) int64 { return 1000 + int64(bytes) }), "/"
+		}},
 	}
 	for _, sys := range systems {
 		for _, c := range conformance {
@@ -156,6 +159,42 @@ var conformance = []struct {
 		must(t, fsys.Rename(sub, sub+"3"))
 		if i, err := fsys.Stat(sub + "3"); err != nil || !i.Dir {
 			t.Errorf("the renamed directory: %+v, %v", i, err)
+		}
+	}},
+	{"a file without its name stays open", func(t *testing.T, fsys vfs.FS, dir string) {
+		p := filepath.Join(dir, "a")
+		f := create(t, fsys, p)
+		write(t, f, "first")
+		must(t, fsys.Rename(p, p+"2"))
+		write(t, f, "+second")
+		want(t, fsys, p+"2", "first+second")
+		must(t, fsys.Remove(p+"2"))
+		write(t, create(t, fsys, p+"2"), "another")
+		write(t, f, "+third")
+		must(t, f.Sync())
+		if n, err := f.Size(); n != 18 || err != nil {
+			t.Errorf("Size = %d, %v", n, err)
+		}
+		want(t, fsys, p+"2", "another")
+		must(t, fsys.Rename(p+"2", p+"2"))
+		want(t, fsys, p+"2", "another")
+		must(t, f.Close())
+	}},
+	{"two openers of one file", func(t *testing.T, fsys vfs.FS, dir string) {
+		p := filepath.Join(dir, "a")
+		f := create(t, fsys, p)
+		g, err := fsys.OpenAppend(p)
+		must(t, err)
+		write(t, f, "one ")
+		write(t, g, "two ")
+		must(t, g.Truncate(3))
+		write(t, f, "!")
+		want(t, fsys, p, "one!")
+		must(t, f.Close())
+		write(t, g, "?")
+		want(t, fsys, p, "one!?")
+		if _, err := f.Write([]byte("x")); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("Write on a closed file = %v, want ErrClosed", err)
 		}
 	}},
 	{"lock", func(t *testing.T, fsys vfs.FS, dir string) {

@@ -1,6 +1,6 @@
 // Package vfs is the one door to the file system for everything a broker stores. Behind it stand the real thing
-// (OS) and memory (NewMem), whose Crash forgets what was not synced; Hooked puts errors into either. A
-// file system of the simulator, with latency and faults in virtual time, is to be one more implementation of FS.
+// (OS), memory (NewMem), whose Crash forgets what was not synced, and the disk of a simulated node (NewSim), with latency, faults and
+// crashes in virtual time; Hooked puts errors into any of them.
 //
 // The interface holds only what logs need: files are read at a position and written at their end, never in
 // the middle. What survives a crash follows the strict reading of POSIX: a file's bytes after File.Sync, and a name (a
