@@ -81,7 +81,8 @@ func (a *audit) reportLost() {
 				continue
 			}
 			if !inside && r.begun != 0 && op.Complete > r.begun {
-				continue // acknowledged after the replicas' ends were read: no claim
+				a.checker.undecided++ // acknowledged after the replicas' ends were read
+				continue
 			}
 			losses = append(losses, loss{a.class(r, p, seq, at, highest), op, seq, at})
 		}

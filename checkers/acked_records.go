@@ -15,6 +15,7 @@ const (
 	KindMisrouted     = "misrouted"
 	KindForeign       = "foreign" // of another run, or no record of Soak's
 	KindFailedVisible = "failed-but-visible"
+	KindHole          = "hole" // an offset below a replica's own high watermark that holds no record there
 	lostPrefix        = "lost-"
 )
 

@@ -1,0 +1,59 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// stretch is offsets that a drain piece holds records for, good or bad.
+type stretch struct {
+	from, to int64
+	op       *history.Operation
+}
+
+// holes finds offsets that a replica passes over below its own high watermark. Without transactions, compaction and retention a log is
+// dense from 0, so such an offset is a record that this replica does not have, whatever the others hold.
+func (a *audit) holes(r replica) {
+	d := &a.checker.drains
+	next, _ := d.read(r)
+	limit := min(next, d.high(r))
+	pieces := d.pieces[r]
+	if len(pieces) == 0 {
+		return
+	}
+	var held []stretch
+	for _, op := range pieces {
+		for _, s := range op.Drain.Spans {
+			held = append(held, stretch{s.Offset, s.Offset + int64(s.Count), op})
+		}
+		for _, b := range op.Drain.Bad {
+			held = append(held, stretch{b.Offset, b.Offset + 1, op})
+		}
+	}
+	slices.SortStableFunc(held, func(x, y stretch) int { return cmp.Compare(x.from, y.from) })
+	held = append(held, stretch{limit, limit, pieces[len(pieces)-1]})
+	var at int64
+	for _, s := range held {
+		if to := min(s.from, limit); at < to {
+			a.hole(r, at, to, s.op)
+		}
+		at = max(at, s.to)
+	}
+}
+
+// hole reports the offsets from up to, but not with, to.
+func (a *audit) hole(r replica, from, to int64, op *history.Operation) {
+	where := fmt.Sprintf("offset %d", from)
+	if to-from > 1 {
+		where = fmt.Sprintf("the offsets %d to %d", from, to-1)
+	}
+	v := Violation{
+		Kind: KindHole, Time: op.Complete, Nodes: []int32{r.node},
+		Sentence: fmt.Sprintf("%s on n%d holds no record at %s, below its own high watermark", a.partition, r.node, where),
+	}
+	a.cite(&v, source{op, r.node}, from)
+	a.checker.violate(v)
+}
