@@ -109,6 +109,22 @@ func TestDrainReadsOnePieceAtATime(t *testing.T) {
 	}
 }
 
+// What was read above a high watermark must not be reported under a later one.
+func TestDrainEndsAPieceWhenTheHighWatermarkRises(t *testing.T) {
+	high := int64(1)
+	b := newFakeBroker(t, func(r kmsg.Request) kmsg.Response {
+		if at := r.(*kmsg.FetchRequest).Topics[0].Partitions[0].FetchOffset; at == 0 {
+			return fetched(batchAt(0, value(testRun, "orders", 1, 0), value(testRun, "orders", 1, 1)), high, 0)
+		}
+		high = 2
+		return fetched(nil, high, 0)
+	})
+	op := drain(t, b, 0)
+	if d := op.Drain; op.Outcome != history.OK || d.To != 1 || d.High != 1 || d.End || len(d.Spans) != 1 || d.Spans[0].Count != 1 {
+		t.Errorf("%q (%s), %+v; want the record below the high watermark of 1 alone, and no end", op.Outcome, op.Error, d)
+	}
+}
+
 func TestDrainOfAnEmptyReplicaEndsAtOnce(t *testing.T) {
 	op := drain(t, replica(t, nil, 0), 0)
 	if d := op.Drain; op.Outcome != history.OK || !d.End || d.LogEnd != 0 || d.To != 0 || d.High != 0 {

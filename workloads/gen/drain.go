@@ -25,7 +25,8 @@ const (
 
 // Drain plans the final read: every partition of every topic on every replica, piece after piece from offset 0 without a gap,
 // until each replica was read to its log end and as far as the highest high watermark that any replica of that
-// partition has named. It gives up only when nothing has progressed for 5 s.
+// partition has named. A replica that ended before that is read on from its own high watermark: what it held above may have been
+// cut. It gives up only when nothing has progressed for 5 s.
 type Drain struct {
 	c          DrainConfig
 	cells      []drainCell
@@ -41,10 +42,13 @@ type drainCell struct {
 	topic     string
 	partition int32
 	replica   int32
-	part      int // index into high
-	node      int // index into busy
-	to        int64
+	part      int   // index into high
+	node      int   // index into busy
+	to        int64 // next offset of the last piece
+	safe      int64 // below it everything was read below the replica's own high watermark of its time
+	furthest  int64
 	ended     bool
+	everEnded bool
 	inFlight  bool
 	notBefore int64
 }
@@ -90,6 +94,10 @@ func (d *Drain) Next(now int64) (ops []*history.Operation, wake int64) {
 
 func (d *Drain) piece(now int64, at int) *history.Operation {
 	c := &d.cells[at]
+	from := c.to
+	if c.ended {
+		from = c.safe // there is more to come, and what stood above the high watermark may have been cut for it
+	}
 	c.inFlight = true
 	d.busy[c.node]++
 	op := &history.Operation{
@@ -99,7 +107,7 @@ func (d *Drain) piece(now int64, at int) *history.Operation {
 		Invoke: now,
 		Drain: &history.DrainOp{
 			Topic: c.topic, Partition: c.partition, Replica: c.replica,
-			From: c.to, To: c.to, LogEnd: -1, High: -1,
+			From: from, To: from, LogEnd: -1, High: -1,
 		},
 	}
 	d.ops++
@@ -118,18 +126,22 @@ func (d *Drain) Done(now int64, op *history.Operation) {
 	c.inFlight = false
 	d.busy[c.node]--
 	piece := op.Drain
-	if piece == nil || op.Outcome != history.OK || piece.To < c.to {
+	if piece == nil || op.Outcome != history.OK || piece.To < piece.From {
 		c.notBefore = now + drainRetry
 		return
 	}
-	advanced := piece.To > c.to || piece.End && !c.ended
-	c.to = piece.To
-	c.ended = piece.End
+	safe := c.safe
+	if piece.From <= safe {
+		safe = max(safe, min(piece.To, piece.High))
+	}
+	advanced := piece.To > c.furthest || safe > c.safe || piece.End && !c.everEnded
+	c.to, c.safe, c.furthest = piece.To, safe, max(c.furthest, piece.To)
+	c.ended, c.everEnded = piece.End, c.everEnded || piece.End
 	d.high[c.part] = max(d.high[c.part], piece.High)
 	if advanced {
 		d.progressed = max(d.progressed, now)
 	}
-	if piece.To == piece.From && !d.complete(c) {
+	if !advanced && !d.complete(c) {
 		c.notBefore = now + drainRetry // nothing there yet: a replica that is behind
 	}
 }

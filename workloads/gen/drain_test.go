@@ -134,6 +134,37 @@ func TestDrainStopsOnlyWhenNothingProgresses(t *testing.T) {
 	}
 }
 
+// TestDrainReadsAgainWhatMayHaveBeenCut: a replica ends with a tail above its high watermark and below that of another.
+func TestDrainReadsAgainWhatMayHaveBeenCut(t *testing.T) {
+	d := NewDrain(DrainConfig{Topics: []Topic{{"orders", 1}}, Replicas: []int32{1, 2}, Start: begin})
+	done := func(now int64, op *history.Operation, to, high int64, end bool) {
+		op.Outcome, op.Drain.To, op.Drain.High, op.Drain.End = history.OK, to, high, end
+		d.Done(now, op)
+	}
+	ops, _ := d.Next(begin)
+	done(begin, ops[1], 4, 2, true)
+	done(begin, ops[0], 6, 6, true)
+	ops, _ = d.Next(begin)
+	if len(ops) != 1 || ops[0].Drain.Replica != 2 || ops[0].Drain.From != 2 {
+		t.Fatalf("read on with %+v, want n2 from its high watermark, 2", ops[0].Drain)
+	}
+	// A piece that is not the end goes on where it stopped, or a long tail would be read for ever.
+	done(begin, ops[0], 3, 2, false)
+	ops, _ = d.Next(begin + second)
+	if len(ops) != 1 || ops[0].Drain.From != 3 {
+		t.Fatalf("read on with %+v, want from 3", ops)
+	}
+	done(begin+second, ops[0], 4, 2, true)
+	if ops, _ := d.Next(begin + second); len(ops) != 0 {
+		t.Errorf("read %+v at once although nothing was new", ops[0].Drain)
+	}
+	ops, _ = d.Next(begin + 2*second)
+	done(begin+2*second, ops[0], 6, 6, true)
+	if ops[0].Drain.From != 2 || !d.Finished() || d.GaveUp() {
+		t.Errorf("read from %d, finished %t, gave up %t", ops[0].Drain.From, d.Finished(), d.GaveUp())
+	}
+}
+
 // TestDrainRefusesToGoBack: a piece that ends before it began is an answer to something else.
 func TestDrainRefusesToGoBack(t *testing.T) {
 	d := NewDrain(DrainConfig{Topics: []Topic{{"orders", 1}}, Replicas: []int32{1}, Start: begin})

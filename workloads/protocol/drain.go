@@ -1,7 +1,9 @@
 package protocol
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -19,6 +21,10 @@ const (
 	// pieceFetches bounds the requests of one drain operation.
 	pieceFetches = 64
 )
+
+// errRisen ends a piece that had records from above the high watermark: under the one that has risen since they would count as records
+// that may not change, and the replica may have cut them in between. The next piece reads them again.
+var errRisen = errors.New("the high watermark has risen")
 
 // Piece carries out one drain operation: a piece of one replica's log, from op.Drain.From until pieceBytes have been read or a fetch
 // comes back empty, which is the log's end. Its caller asks Request, and gives Answer what came, until the piece is over.
@@ -89,6 +95,10 @@ func (p *Piece) take(answer kmsg.Response) error {
 	if rp.ErrorCode != CodeNone {
 		return &BrokerError{rp.ErrorCode}
 	}
+	if p.fetches > 0 && d.To > d.High && rp.HighWatermark > d.High {
+		cutBack(d, max(d.From, d.High))
+		return errRisen
+	}
 	d.High = rp.HighWatermark
 	if len(rp.RecordBatches) == 0 {
 		d.End, d.LogEnd = true, d.To
@@ -104,6 +114,17 @@ func (p *Piece) take(answer kmsg.Response) error {
 	}
 	p.read += len(rp.RecordBatches)
 	return nil
+}
+
+// cutBack forgets what was read at or above an offset.
+func cutBack(d *history.DrainOp, to int64) {
+	d.To = to
+	d.Spans = slices.DeleteFunc(d.Spans, func(s history.Span) bool { return s.Offset >= to })
+	if n := len(d.Spans); n > 0 {
+		last := &d.Spans[n-1]
+		last.Count = int32(min(int64(last.Count), to-last.Offset))
+	}
+	d.Bad = slices.DeleteFunc(d.Bad, func(b history.BadRecord) bool { return b.Offset >= to })
 }
 
 func newFetch(replica, waitMillis, maxBytes int32) *kmsg.FetchRequest {
