@@ -1,0 +1,95 @@
+package sim
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"soak/broker/core"
+)
+
+// link is one direction between two nodes, or between the clients and a node (the clients are node 0). What it does to a message is a
+// function of (seed, link, time).
+type link struct {
+	from, to int32
+	cuts     int   // faults that cut it now
+	last     int64 // arrival of the latest message: a connection keeps the order of what is sent on it
+	dropped  int64 // messages that a cut took, the evidence of a partition
+	passed   int64
+	held     []func() // what was sent into a cut shortly before it was healed
+}
+
+func (l *link) key() uint64 { return uint64(uint32(l.from))<<32 | uint64(uint32(l.to)) }
+
+// Salts keep the kinds of noise apart.
+const (
+	saltLatency uint64 = iota + 1
+	saltSpike
+	saltDrop
+	saltDuplicate
+	saltReorder
+	saltDisk
+	saltDiskSpike
+	saltTurn
+	saltPower
+	saltClock
+	saltSwarm
+	saltReset
+)
+
+// noiseStep is how finely noise varies in time.
+const noiseStep = int64(250_000) // 250 µs
+
+// latency of a message that is sent on the link now.
+func (s *sim) latency(l *link) int64 {
+	t := uint64(s.now / noiseStep)
+	d := between(mix(s.seed, saltLatency, l.key(), t), s.mix.LatencyMin, s.mix.LatencyMax)
+	if h := mix(s.seed, saltSpike, l.key(), uint64(s.now/spikeStep)); chance(h, s.mix.SpikeMillionths) {
+		d += between(h>>20, 0, s.mix.SpikeMax)
+	}
+	return d
+}
+
+// spikeStep is how long a spike of latency lasts.
+const spikeStep = int64(20_000_000)
+
+// sendPeer carries a message between nodes.
+func (s *sim) sendPeer(m *core.PeerMessage) {
+	l := s.link(m.From, m.To)
+	to := s.nodes[m.To]
+	if l.cuts > 0 {
+		l.dropped++
+		s.noteDrop(l)
+		return
+	}
+	t := uint64(s.now / noiseStep)
+	if s.mix.DropMillionths > 0 && chance(mix(s.seed, saltDrop, l.key(), t), s.mix.DropMillionths) {
+		s.stats.Dropped++
+		return
+	}
+	l.passed++
+	at := s.now + s.latency(l)
+	reordered := s.mix.ReorderMillionths > 0 && chance(mix(s.seed, saltReorder, l.key(), t), s.mix.ReorderMillionths)
+	if reordered {
+		at += between(mix(s.seed, saltReorder, l.key(), t, 1), 0, s.mix.SpikeMax)
+		s.stats.Reordered++
+	} else {
+		at = max(at, l.last+1)
+		l.last = at
+	}
+	s.deliver(at, to, 0, core.PeerInput{Msg: m})
+	if s.mix.DuplicateMillionths > 0 && chance(mix(s.seed, saltDuplicate, l.key(), t), s.mix.DuplicateMillionths) {
+		s.stats.Duplicated++
+		again := *m
+		if m.Raft != nil {
+			again.Raft = proto.Clone(m.Raft).(*pb.Message) // raft owns what it is given
+		}
+		s.deliver(at+between(mix(s.seed, saltDuplicate, l.key(), t, 1), 1, s.mix.SpikeMax+2), to, 0, core.PeerInput{Msg: &again})
+	}
+}
+
+// link answers the link of an ordered pair.
+func (s *sim) link(from, to int32) *link { return &s.links[int(from)*(len(s.nodes))+int(to)] }
+
+// cut takes or gives back one direction between two nodes.
+func (s *sim) cut(from, to int32, by int) { s.link(from, to).cuts += by }
