@@ -297,6 +297,15 @@ func TestACutHistoryAccusesNobodyOfAPhantom(t *testing.T) {
 	c := newAckedRecords(&s.run)
 	c.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
 	wants(t, feed(c, s.story), Inconclusive, "3 records that nobody is known to have sent")
+
+	s = newLedgerStory() // the same of a send that failed: it may have been repeated
+	s.send(1, 4)
+	s.attempt(8, 1, history.Failed)
+	s.store(record{producer: 8})
+	s.drainAll()
+	c = newAckedRecords(&s.run)
+	c.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
+	wants(t, feed(c, s.story), Inconclusive, "3 records that nobody is known to have sent")
 }
 
 // soundLedger draws sends and their outcomes; what is acknowledged is stored, what is unknown may be.

@@ -55,6 +55,7 @@ func fullRun() *story {
 	other := misses(2006, 2007) // the set-up's: no work of the run
 	other.Meta.Owner = "setup"
 	s.op(other)
+	s.run.Phases = append(s.run.Phases, history.Phase{Name: "drain", Start: s.now, End: s.tick()})
 	return s
 }
 

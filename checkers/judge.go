@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,9 +72,13 @@ func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error
 	}
 	r := &Report{Format: ReportFormat, Run: run.ID, HarnessError: run.HarnessError}
 	r.Notes = append(append(r.Notes, run.Notes...), notes.Lines()...)
+	lacking := notes
+	if unfinished(run) {
+		lacking.Truncated = append(slices.Clone(notes.Truncated), history.HistoryFile)
+	}
 	for _, g := range guards {
 		if c, ok := g.checker.(interface{ incomplete(history.Notes) }); ok {
-			g.do(func() { c.incomplete(notes) })
+			g.do(func() { c.incomplete(lacking) })
 		}
 		r.Verdicts = append(r.Verdicts, g.finish())
 	}
@@ -89,6 +94,13 @@ func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error
 		}
 	}
 	return r, pictures, nil
+}
+
+// unfinished reports whether the runner ended before it had recorded the operations under way. Lines are written whole, so one that was
+// killed leaves no line behind that is cut; nor does a write that failed at a line's end.
+func unfinished(run *history.Run) bool {
+	n := len(run.Phases)
+	return n == 0 || run.Phases[n-1].End == 0 || strings.Contains(run.HarnessError, "recording to "+history.HistoryFile)
 }
 
 // conclude sums the verdicts up: the worst of them, where NotApplicable counts for nothing.

@@ -229,6 +229,42 @@ func TestJudgeReadsWhatIsNotWhole(t *testing.T) {
 	}
 }
 
+// A runner that is killed has written whole lines, but not the operations under way: a creation that took effect and was not answered
+// yet is missing where a description saw the topic.
+func TestAKilledRunnersHistoryAccusesNobody(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		run     func(*history.Run)
+		outcome Outcome
+		exit    int
+	}{
+		{"whole", func(*history.Run) {}, Violated, 1},
+		{"killed, with the begin's description", func(r *history.Run) { r.Phases = nil }, Inconclusive, 3},
+		{"killed in a phase", func(r *history.Run) { r.Phases[len(r.Phases)-1].End = 0 }, Inconclusive, 3},
+		{"a disk that was full at a line's end", func(r *history.Run) { r.HarnessError = "recording to history.jsonl: no space left on device" }, Inconclusive, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := goodRun()
+			s.op(misses(3000, 3001))
+			s.op(sees(3002, 3003, "z"))
+			s.op(sees(3004, 3005, "y")) // goodRun has one creation of unknown outcome, which explains one of the two
+			l := &ledgerStory{story: s, logs: map[int32][]record{2: {8: {producer: 5}}}} // nor is the send of this record there
+			if c.outcome != Violated {
+				l.drain(2, 8, 9, 9, true)
+				l.drain(1, 8, 8, 9, true)
+			}
+			c.run(&s.run)
+			r, _, err := Judge(folder(t, s), &s.run)
+			if err != nil || r.Outcome != c.outcome || r.ExitCode() != c.exit {
+				t.Errorf("%v; %s, exit %d: %s; want %s, exit %d", err, r.Outcome, r.ExitCode(), r.Sentence, c.outcome, c.exit)
+			}
+			for _, n := range r.Notes {
+				t.Errorf("a note of a line that is cut: %q", n)
+			}
+		})
+	}
+}
+
 func TestLiveCheckersAreThoseThatSaySo(t *testing.T) {
 	live := map[string]bool{}
 	for _, c := range NewLive(&history.Run{}) {
