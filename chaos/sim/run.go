@@ -29,6 +29,8 @@ type Options struct {
 
 	// Observe is shown each *history.Event, *history.Operation and *history.Fault as it happens. It must not keep the pointer.
 	Observe func(record any)
+	// Status is told how the run stands, once a virtual second. nil: nobody asks.
+	Status func(runloop.Status)
 	// Stop is asked between events whether to end at once; nil: never.
 	Stop func() string
 	// Limit bounds virtual time; 0: an hour.
@@ -139,6 +141,7 @@ func Run(o Options) (*Result, error) {
 	defer s.rng.take()()
 	s.clients = simclient.New(s.clientConfig())
 	s.pumpLoop()
+	s.tellStatus()
 	end := Epoch + int64(o.Limit)
 	for !s.finished {
 		if o.Stop != nil && !s.ending {
@@ -159,6 +162,13 @@ func Run(o Options) (*Result, error) {
 		Phases: loop.Phases(), Topics: loop.Topics(), Notes: loop.Notes(), Problem: loop.Problem(), Executed: loop.Executed(), Status: loop.Status(),
 		Stats: s.stats, Hash: s.hash.sum,
 	}, nil
+}
+
+func (s *sim) tellStatus() {
+	if s.o.Status != nil {
+		s.o.Status(s.loop.Status())
+		s.at(s.now+int64(time.Second), s.tellStatus)
+	}
 }
 
 func (s *sim) newNode(id int32) *node {

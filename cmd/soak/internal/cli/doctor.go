@@ -9,6 +9,7 @@ import (
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/process"
+	"soak/chaos/sim"
 	"soak/cmd/soak/internal/show"
 	"soak/cmd/soak/internal/watch"
 )
@@ -157,8 +158,11 @@ func faultsCommand(e *env, args []string) (int, error) {
 
 // capabilities is what a driver can do on this machine.
 func capabilities(driver string) chaos.Capabilities {
-	if driver == "docker" {
+	switch driver {
+	case "docker":
 		return docker.Capabilities()
+	case "sim":
+		return sim.Capabilities()
 	}
 	return process.Capabilities()
 }

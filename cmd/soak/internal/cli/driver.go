@@ -13,7 +13,7 @@ import (
 
 // chooseDriver settles on a driver and says why. available answers nil if an engine can be used.
 func chooseDriver(ctx context.Context, asked, image string, getenv func(string) string, available func(context.Context) error) (driver, why string, err error) {
-	if asked == "process" {
+	if asked == "process" || asked == "sim" {
 		return asked, "as asked", nil
 	}
 	err = available(ctx)

@@ -55,6 +55,9 @@ func runCommand(e *env, args []string) (int, error) {
 	if err := capable(driver, capabilities(driver), plan.FaultKinds()); err != nil {
 		return 0, err
 	}
+	if driver == "sim" && e.getenv(simWorker) == "" {
+		return e.inWorker()
+	}
 	t := &task{env: e, flags: f, plan: plan, driver: driver, why: why, stop: stop}
 	if f.repeat > 1 {
 		return t.repeat()
@@ -72,7 +75,7 @@ func (e *env) parseRun(args []string) (*runFlags, error) {
 	fs := e.newFlags("run", "run [SCENARIO|FILE] [FLAGS]",
 		"Start a cluster, break it under load for a number of election intervals, and judge what it did.\n"+
 			"The scenario is a name (soak scenarios lists them; default "+scenario.Names()[0]+") or a YAML file.")
-	fs.StringVar(&f.driver, "driver", "auto", "what a node is: docker (containers), process (child processes), auto")
+	fs.StringVar(&f.driver, "driver", "auto", "what a node is: docker (containers), process (child processes), sim (virtual time), auto")
 	fs.IntVar(&f.shape.Intervals, "intervals", 0, "end when this many election intervals have been counted (default: the scenario's)")
 	fs.DurationVar(&f.shape.Duration, "duration", 0, "end after this long, counted from the end of start")
 	fs.DurationVar(&f.shape.ElectionInterval, "election-interval", 0, "period of the leader-election service (default: the scenario's)")
@@ -115,12 +118,10 @@ func (f *runFlags) check(fs *pflag.FlagSet) error {
 		}
 	}
 	switch {
-	case f.driver == "sim":
-		return later("--driver sim")
 	case !slices.Contains(drivers, f.driver):
-		return usage("unknown driver "+quoted(f.driver), didYouMean(f.driver, drivers, "drivers: auto, docker, process"))
-	case f.image != "" && f.driver == "process":
-		return usage("--image is for containers, and --driver process starts none", "leave out --image, or use --driver docker")
+		return usage("unknown driver "+quoted(f.driver), didYouMean(f.driver, drivers, "drivers: auto, docker, process, sim"))
+	case f.image != "" && (f.driver == "process" || f.driver == "sim"):
+		return usage("--image is for containers, and --driver "+f.driver+" starts none", "leave out --image, or use --driver docker")
 	case f.image != "" && len(f.bugs) > 0:
 		return usage("--bug switches a bug on in the reference broker, and --image names another one", "leave out one of them")
 	case f.repeat < 1:
