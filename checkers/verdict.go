@@ -138,7 +138,34 @@ const (
 	AckedRecords          = "acked-records"
 	NoCrash               = "no-crash"
 	Coverage              = "coverage"
+	PhantomRead           = "phantom-read"
+	HighWatermark         = "high-watermark"
+	EpochMonotonic        = "epoch-monotonic"
+	MetadataAgreement     = "metadata-agreement"
+	Claims                = "claims"
+	Balance               = "balance"
+	Recovery              = "recovery"
 )
+
+// later are the checkers that are not yet in the catalogue.
+func later() []entry {
+	return []entry{
+		{Info{PhantomRead, "what a consumer was given below the high watermark is in the final log, at that offset and the same", false},
+			func(r *history.Run) Checker { return newPhantomRead(r) }},
+		{Info{HighWatermark, "no replica's high watermark goes back while it lives, and whoever leads later has all below it", false},
+			func(r *history.Run) Checker { return newHighWatermark(r) }},
+		{Info{EpochMonotonic, "leader and partition epochs only rise, and each leader epoch has one leader, from the ISR", false},
+			func(r *history.Run) Checker { return newEpochMonotonic(r) }},
+		{Info{MetadataAgreement, "all nodes come to the same metadata at the same raft index", true},
+			func(r *history.Run) Checker { return newMetadataAgreement(r) }},
+		{Info{Claims, "everything that nodes claim to have elected, created or changed stands in the committed log", false},
+			func(r *history.Run) Checker { return newClaims(r) }},
+		{Info{Balance, "in quiet every partition is led by its preferred replica, and leaders move no more than faults explain", false},
+			func(r *history.Run) Checker { return newBalance(r) }},
+		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
+			func(r *history.Run) Checker { return newRecovery(r) }},
+	}
+}
 
 // List describes every checker of this version, in the order of the reports.
 func List() []Info {

@@ -1,0 +1,202 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// Kinds of violation of high-watermark.
+const (
+	KindHighBack      = "high-watermark-back"       // on one replica within one boot
+	KindHighBeyondEnd = "high-watermark-beyond-end" // above the replica's own log end
+	KindLeaderShort   = "leader-below-high"         // a later epoch's leader lacks what was below an earlier one's high watermark
+	KindStaleRead     = "stale-read"                // one leader, one epoch, and a later fetch is shown a lower high watermark
+)
+
+// highWatermark holds replicas to what a high watermark means: everything below it is on every member of the ISR for good. So it
+// does not go back while a replica lives, and whoever leads later has it all.
+type highWatermark struct {
+	ledger
+	run   *history.Run
+	lines timelines
+	parts map[lived]*epochHighs
+	reads map[leaderOf][]*history.Operation
+
+	views, fetches int64
+}
+
+// leaderOf is a node as leader of a partition in one epoch. No node leads in an epoch of an earlier boot, so that this is one life.
+type leaderOf struct {
+	replica
+	epoch int32
+}
+
+// epochHighs is, by leader epoch, the event that showed the highest high watermark, and the leader's event with the lowest log end.
+type epochHighs struct {
+	high, end map[int32]*history.Event
+}
+
+func newHighWatermark(run *history.Run) *highWatermark {
+	return &highWatermark{ledger: ledger{id: HighWatermark}, run: run, lines: newTimelines(), parts: map[lived]*epochHighs{}, reads: map[leaderOf][]*history.Operation{}}
+}
+
+func (c *highWatermark) Event(e *history.Event) {
+	_, apply := e.Body.(*history.Apply)
+	_, view := e.Body.(*history.Partition)
+	_, state := e.Body.(*history.StateHash)
+	c.lines.see(e, apply || view || state)
+}
+
+func (c *highWatermark) Operation(op *history.Operation) {
+	f := op.Consume
+	if f == nil || op.Outcome != history.OK || op.Node == 0 || f.LeaderEpoch < 0 || f.High < 0 {
+		return
+	}
+	c.fetches++
+	by := leaderOf{replica{partition{f.Topic, f.Partition}, op.Node}, f.LeaderEpoch}
+	c.reads[by] = append(c.reads[by], op)
+}
+
+// staleReads asks that a fetch which began after another was answered, by the same leader in the same epoch, is shown no lower high watermark.
+// Across epochs and nodes nothing is claimed: a new leader learns it anew.
+func (c *highWatermark) staleReads() {
+	for _, reads := range c.reads {
+		answered := slices.Clone(reads)
+		slices.SortStableFunc(reads, func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
+		slices.SortStableFunc(answered, func(a, b *history.Operation) int { return cmp.Compare(a.Complete, b.Complete) })
+		var highest *history.Operation
+		for _, op := range reads {
+			for len(answered) > 0 && answered[0].Complete < op.Invoke {
+				if highest == nil || answered[0].Consume.High > highest.Consume.High {
+					highest = answered[0]
+				}
+				answered = answered[1:]
+			}
+			if highest == nil || op.Consume.High >= highest.Consume.High {
+				continue
+			}
+			c.violate(Violation{
+				Kind: KindStaleRead, Time: op.Complete, Nodes: []int32{op.Node}, Operations: []string{highest.ID, op.ID}, Evidence: []string{opLine(highest), opLine(op)},
+				Sentence: fmt.Sprintf("n%d, leader of %s in epoch %d, showed a consumer the high watermark %d after it had shown %d",
+					op.Node, partition{op.Consume.Topic, op.Consume.Partition}, op.Consume.LeaderEpoch, op.Consume.High, highest.Consume.High),
+			})
+		}
+	}
+}
+
+func (c *highWatermark) replay(b boot) {
+	last := map[lived]*history.Event{}
+	c.lines.walk(b, func(e *history.Event, applied uint64, _ bool) {
+		view, ok := e.Body.(*history.Partition)
+		if !ok || applied == 0 {
+			return
+		}
+		c.views++
+		p := lived{partition{view.Topic, view.Partition}, c.lines.topics.life(view.Topic, applied)}
+		if view.HighWatermark > view.LogEnd {
+			c.violate(Violation{
+				Kind: KindHighBeyondEnd, Time: e.Time, Nodes: []int32{e.Node}, Evidence: []string{eventLine(e)},
+				Sentence: fmt.Sprintf("n%d showed the high watermark %d of %s above its log end %d", e.Node, view.HighWatermark, p.partition, view.LogEnd),
+			})
+		}
+		if before := last[p]; before != nil && view.HighWatermark < before.Body.(*history.Partition).HighWatermark && !c.mayCut(view) {
+			c.violate(Violation{
+				Kind: KindHighBack, Time: e.Time, Nodes: []int32{e.Node}, Evidence: []string{eventLine(before), eventLine(e)},
+				Sentence: fmt.Sprintf("the high watermark of %s on n%d went back from %d to %d within one boot (%s)",
+					p.partition, e.Node, before.Body.(*history.Partition).HighWatermark, view.HighWatermark, view.Cause),
+			})
+		}
+		last[p] = e
+		c.ofEpoch(p).add(e, view)
+	})
+}
+
+// mayCut reports whether the contract allows a replica to lose what was below its high watermark.
+func (c *highWatermark) mayCut(view *history.Partition) bool {
+	return c.run.Contract.Unclean && view.Cause == "truncation"
+}
+
+func (c *highWatermark) ofEpoch(p lived) *epochHighs {
+	h := c.parts[p]
+	if h == nil {
+		h = &epochHighs{high: map[int32]*history.Event{}, end: map[int32]*history.Event{}}
+		c.parts[p] = h
+	}
+	return h
+}
+
+func (h *epochHighs) add(e *history.Event, view *history.Partition) {
+	if old := h.high[view.LeaderEpoch]; old == nil || view.HighWatermark > old.Body.(*history.Partition).HighWatermark {
+		h.high[view.LeaderEpoch] = e
+	}
+	if view.Role != partitionRoleLeader {
+		return
+	}
+	if old := h.end[view.LeaderEpoch]; old == nil || view.LogEnd < old.Body.(*history.Partition).LogEnd {
+		h.end[view.LeaderEpoch] = e
+	}
+}
+
+// leadersHaveAll asks that the log of each epoch's leader reaches the high watermark that any replica showed in an earlier epoch. Nothing is
+// promised of it where unclean elections are, or where records are not synced and a power loss may take them from every member.
+func (c *highWatermark) leadersHaveAll() {
+	if c.run.Contract.Unclean || c.run.Contract.Flush == "none" {
+		return
+	}
+	parts := make([]lived, 0, len(c.parts))
+	for p := range c.parts {
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, func(a, b lived) int {
+		return cmp.Or(comparePartitions(a.partition, b.partition), cmp.Compare(a.life, b.life))
+	})
+	for _, p := range parts {
+		h := c.parts[p]
+		epochs := make([]int32, 0, len(h.high))
+		for epoch := range h.high {
+			epochs = append(epochs, epoch)
+		}
+		slices.Sort(epochs)
+		var highest *history.Event
+		for _, epoch := range epochs {
+			if end := h.end[epoch]; end != nil && highest != nil && end.Body.(*history.Partition).LogEnd < highest.Body.(*history.Partition).HighWatermark {
+				high, short := highest.Body.(*history.Partition), end.Body.(*history.Partition)
+				c.violate(Violation{
+					Kind: KindLeaderShort, Time: end.Time, Nodes: []int32{end.Node}, Evidence: []string{eventLine(highest), eventLine(end)},
+					Sentence: fmt.Sprintf("n%d led %s in epoch %d with the log end %d, below the high watermark %d that n%d had shown in epoch %d",
+						end.Node, p.partition, epoch, short.LogEnd, high.HighWatermark, highest.Node, high.LeaderEpoch),
+				})
+			}
+			if e := h.high[epoch]; highest == nil || e.Body.(*history.Partition).HighWatermark > highest.Body.(*history.Partition).HighWatermark {
+				highest = e
+			}
+		}
+	}
+}
+
+func (c *highWatermark) Finish() Verdict {
+	for _, b := range c.lines.boots() {
+		c.replay(b)
+	}
+	c.leadersHaveAll()
+	c.staleReads()
+	slices.SortStableFunc(c.found, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Sentence, b.Sentence))
+	})
+	v := c.verdict(c.views+c.fetches, "states and fetches", fmt.Sprintf("no high watermark went back in %s and %s", plural(c.views, "replica state"), fetches(c.fetches)), c.lines.sequences.gaps())
+	if c.total == 0 && c.views+c.fetches == 0 {
+		v.Outcome, v.Reason = NotApplicable, "the nodes do not tell the states of their replicas"
+	}
+	v.Measures = append(v.Measures, Measure{Name: "partitions watched", Seen: int64(len(c.parts))}, Measure{Name: "fetches of consumers", Seen: c.fetches})
+	return v
+}
+
+func fetches(n int64) string {
+	if n == 1 {
+		return "1 fetch"
+	}
+	return fmt.Sprintf("%d fetches", n)
+}

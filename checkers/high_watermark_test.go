@@ -1,0 +1,107 @@
+package checkers
+
+import (
+	"testing"
+
+	"soak/history"
+)
+
+// fetchedBy adds what a consumer was shown by a node as leader in an epoch.
+func (s *story) fetchedBy(node, epoch int32, high int64) *history.Operation {
+	return s.op(history.Operation{Client: "consume-1", Node: node, Consume: &history.ConsumeOp{Topic: "orders", LeaderEpoch: epoch, High: high}})
+}
+
+func TestHighWatermark(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		tell    func(s *story)
+		outcome Outcome
+		reason  string
+		kinds   []string
+	}{
+		{"it rises", func(s *story) {
+			s.view(1, "leader", 1, 0, 0, 0, 5)
+			s.view(1, "leader", 1, 0, 0, 5, 9)
+			s.view(2, "follower", 1, 0, 0, 4, 9)
+		}, Holds, "no high watermark went back in 3 replica states and 0 fetches", nil},
+		{"it goes back", func(s *story) {
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.view(2, "follower", 1, 0, 0, 4, 9)
+		}, Violated, "on n2 went back from 5 to 4", []string{KindHighBack}},
+		{"by a truncation", func(s *story) {
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.view(2, "follower", 1, 0, 0, 4, 4).Cause = "truncation"
+		}, Violated, "(truncation)", []string{KindHighBack}},
+		{"by a truncation that the contract allows", func(s *story) {
+			s.run.Contract.Unclean = true
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.view(2, "follower", 1, 0, 0, 4, 4).Cause = "truncation"
+		}, Holds, "", nil},
+		{"a truncation above it", func(s *story) {
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.view(2, "follower", 1, 0, 0, 5, 6).Cause = "truncation"
+		}, Holds, "", nil},
+		{"across boots it may", func(s *story) {
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.restart(2)
+			s.index--
+			s.created()
+			s.view(2, "follower", 1, 0, 0, 0, 9)
+		}, Holds, "", nil},
+		{"in the topic's next life it may", func(s *story) {
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.deleted(1, 2, 3)
+			s.created()
+			s.view(2, "follower", 1, 0, 0, 0, 0)
+		}, Holds, "", nil},
+		{"above the log's end", func(s *story) { s.view(1, "leader", 1, 0, 0, 6, 5) }, Violated, "above its log end 5", []string{KindHighBeyondEnd}},
+		{"the next leader lacks some", func(s *story) {
+			s.view(1, "leader", 1, 0, 0, 8, 9)
+			s.view(2, "leader", 2, 1, 1, 3, 7)
+			s.view(2, "leader", 2, 1, 1, 7, 20)
+		}, Violated, "n2 led orders-0 in epoch 1 with the log end 7, below the high watermark 8 that n1 had shown in epoch 0", []string{KindLeaderShort}},
+		{"the next leader has all", func(s *story) {
+			s.view(1, "leader", 1, 0, 0, 8, 9)
+			s.view(2, "leader", 2, 1, 1, 3, 8)
+		}, Holds, "", nil},
+		{"an old leader speaks late", func(s *story) {
+			s.view(2, "leader", 2, 1, 1, 3, 8)
+			s.view(1, "leader", 1, 0, 0, 8, 12)
+			s.view(2, "leader", 2, 1, 1, 30, 40)
+		}, Holds, "", nil},
+		{"the next leader lacks some that was never synced", func(s *story) {
+			s.run.Contract.Flush = "none"
+			s.view(1, "leader", 1, 0, 0, 8, 9)
+			s.view(2, "leader", 2, 1, 1, 3, 7)
+		}, Holds, "", nil},
+		{"a stale read", func(s *story) {
+			s.fetchedBy(1, 0, 8)
+			s.fetchedBy(1, 0, 7)
+		}, Violated, "n1, leader of orders-0 in epoch 0, showed a consumer the high watermark 7 after it had shown 8", []string{KindStaleRead}},
+		{"reads that overlap", func(s *story) {
+			s.fetchedBy(1, 0, 8)
+			s.ops[0].Complete += second
+			s.fetchedBy(1, 0, 7)
+		}, Holds, "and 2 fetches", nil},
+		{"reads of another leader, another epoch or none", func(s *story) {
+			s.fetchedBy(1, 0, 8)
+			s.fetchedBy(2, 1, 7)
+			s.fetchedBy(1, 2, 6)
+			s.fetchedBy(1, -1, 9)
+			s.fetchedBy(1, -1, 5)
+		}, Holds, "and 3 fetches", nil},
+		{"a gap", func(s *story) {
+			s.seqs[boot{2, 1}]++
+			s.view(2, "follower", 1, 0, 0, 5, 9)
+			s.view(1, "leader", 1, 0, 0, 5, 9)
+		}, Inconclusive, "1 event of n2", nil},
+		{"a target without events", func(*story) {}, NotApplicable, "do not tell", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory()
+			s.created()
+			c.tell(s)
+			wants(t, feed(newHighWatermark(&s.run), s), c.outcome, c.reason, c.kinds...)
+		})
+	}
+}

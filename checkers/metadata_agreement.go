@@ -1,0 +1,97 @@
+package checkers
+
+import (
+	"fmt"
+
+	"soak/history"
+)
+
+// Kinds of violation of metadata-agreement.
+const (
+	KindEntriesDiffer = "entries-differ" // two nodes applied different entries at one raft index
+	KindChangesDiffer = "changes-differ" // the hash chained over all resulting changes differs
+	KindStatesDiffer  = "states-differ"  // the hash of the whole state, computed afresh, differs
+)
+
+// metadataAgreement holds the nodes' metadata against each other: at one raft index every node, in each of its boots, must have come to
+// the same state. The hash of an entry is chained over all before it, so that two nodes that differ once differ ever after:
+// only the first difference of a pair is told.
+type metadataAgreement struct {
+	ledger
+	entries, states map[uint64]*history.Event // index → the first event that showed it
+	told            map[disagreement]bool
+
+	compared int64
+}
+
+// disagreement is a kind of difference between two lives of nodes.
+type disagreement struct {
+	kind        string
+	first, this boot
+}
+
+func newMetadataAgreement(*history.Run) *metadataAgreement {
+	return &metadataAgreement{
+		ledger:  ledger{id: MetadataAgreement},
+		entries: map[uint64]*history.Event{}, states: map[uint64]*history.Event{}, told: map[disagreement]bool{},
+	}
+}
+
+func (c *metadataAgreement) Event(e *history.Event) {
+	switch b := e.Body.(type) {
+	case *history.Apply:
+		first, known := c.entries[b.Index]
+		if !known {
+			c.entries[b.Index] = e
+			return
+		}
+		c.compared++
+		a := first.Body.(*history.Apply)
+		switch {
+		case a.Term != b.Term || a.Command != b.Command || a.Key != b.Key || a.Proposer != b.Proposer || a.Attempt != b.Attempt:
+			c.differ(KindEntriesDiffer, b.Index, first, e, "applied different entries")
+		case a.Hash != b.Hash || a.Outcome != b.Outcome:
+			c.differ(KindChangesDiffer, b.Index, first, e, fmt.Sprintf("came to different changes by %s %s", b.Command, b.Key))
+		}
+	case *history.StateHash:
+		first, known := c.states[b.Index]
+		if !known {
+			c.states[b.Index] = e
+			return
+		}
+		c.compared++
+		if first.Body.(*history.StateHash).Hash != b.Hash {
+			c.differ(KindStatesDiffer, b.Index, first, e, "hold different states")
+		}
+	}
+}
+
+func (c *metadataAgreement) differ(kind string, index uint64, first, second *history.Event, how string) {
+	pair := disagreement{kind, boot{first.Node, first.Boot}, boot{second.Node, second.Boot}}
+	if c.told[pair] {
+		return
+	}
+	c.told[pair] = true
+	who := fmt.Sprintf("n%d and n%d", first.Node, second.Node)
+	nodes := []int32{first.Node, second.Node}
+	if first.Node == second.Node {
+		who, nodes = fmt.Sprintf("n%d in its boots %d and %d", first.Node, first.Boot, second.Boot), nodes[:1]
+	}
+	c.violate(Violation{
+		Kind: kind, Time: second.Time, Nodes: nodes, Evidence: []string{eventLine(first), eventLine(second)},
+		Sentence: fmt.Sprintf("%s %s at raft index %d", who, how, index),
+	})
+}
+
+func (c *metadataAgreement) Finish() Verdict {
+	var missing []string
+	if c.compared == 0 {
+		missing = append(missing, "no raft index was seen to be applied twice")
+	}
+	v := c.verdict(c.compared, "comparisons", fmt.Sprintf("all of %s at equal raft indexes agree", plural(c.compared, "comparison")), missing)
+	if c.total == 0 && len(c.entries)+len(c.states) == 0 {
+		v.Outcome, v.Reason = NotApplicable, "the nodes do not tell what they apply"
+	}
+	v.Measures = append(v.Measures, Measure{Name: "raft indexes applied", Seen: int64(len(c.entries))}, Measure{Name: "whole states hashed", Seen: int64(len(c.states))})
+	return v
+}

@@ -1,0 +1,73 @@
+package checkers
+
+import (
+	"testing"
+
+	"soak/history"
+)
+
+func TestMetadataAgreement(t *testing.T) {
+	// hashed lets each node apply an entry and come to a hash of its own.
+	hashed := func(s *story, hashes map[int32]uint64) {
+		a := s.enter(1, 1, topicCommand(createTopicCommand, "orders"))
+		for n := int32(1); n <= 3; n++ {
+			if h, ok := hashes[n]; ok {
+				b := *a
+				b.Hash = h
+				s.event(n, &b)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		tell    func(s *story)
+		outcome Outcome
+		reason  string
+		kinds   []string
+	}{
+		{"all agree", func(s *story) { hashed(s, map[int32]uint64{1: 7, 2: 7, 3: 7}) }, Holds, "all of 2 comparisons", nil},
+		{"one node only", func(s *story) { hashed(s, map[int32]uint64{1: 7}) }, Inconclusive, "no raft index was seen to be applied twice", nil},
+		{"different indexes are not compared", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			hashed(s, map[int32]uint64{1: 8, 2: 8})
+			hashed(s, map[int32]uint64{3: 9})
+		}, Holds, "", nil},
+		{"one differs, and is told once", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7, 3: 8})
+			hashed(s, map[int32]uint64{1: 9, 2: 9, 3: 10})
+		}, Violated, "n1 and n3 came to different changes by create_topic orders at raft index 1", []string{KindChangesDiffer}},
+		{"a replay after a restart differs", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.index--
+			s.restart(2)
+			hashed(s, map[int32]uint64{2: 8})
+		}, Violated, "n1 and n2", []string{KindChangesDiffer}},
+		{"only its own replay differs", func(s *story) {
+			hashed(s, map[int32]uint64{2: 7})
+			s.index--
+			s.restart(2)
+			hashed(s, map[int32]uint64{2: 8})
+		}, Violated, "n2 in its boots 1 and 2", []string{KindChangesDiffer}},
+		{"another entry at the index", func(s *story) {
+			s.enter(1, 1, topicCommand(createTopicCommand, "orders"), 1)
+			s.index--
+			s.enter(1, 2, topicCommand(createTopicCommand, "orders"), 2)
+		}, Violated, "applied different entries", []string{KindEntriesDiffer}},
+		{"whole states agree", func(s *story) {
+			s.event(1, &history.StateHash{Index: 100, Hash: 5})
+			s.event(2, &history.StateHash{Index: 100, Hash: 5})
+		}, Holds, "", nil},
+		{"whole states differ", func(s *story) {
+			s.event(1, &history.StateHash{Index: 100, Hash: 5})
+			s.event(2, &history.StateHash{Index: 100, Hash: 6})
+			s.event(2, &history.StateHash{Index: 200, Hash: 6})
+		}, Violated, "n1 and n2 hold different states at raft index 100", []string{KindStatesDiffer}},
+		{"a target without events", func(s *story) { s.check(1, 1, history.RoleLeader) }, NotApplicable, "do not tell", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory()
+			c.tell(s)
+			wants(t, feed(newMetadataAgreement(&s.run), s), c.outcome, c.reason, c.kinds...)
+		})
+	}
+}

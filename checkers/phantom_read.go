@@ -1,0 +1,160 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// Kinds of violation of phantom-read.
+const (
+	KindReadGone    = "read-then-gone"    // given to a consumer below the high watermark, and on no replica in the end
+	KindReadChanged = "read-then-changed" // the final log has another record at that offset
+)
+
+// phantomRead holds what consumers were given during the run against the final log. A record below the high watermark is there
+// for good: it must be read back at its offset, and be the same. It finds what acked-records cannot, records that nobody was
+// promised, and which were shown all the same.
+type phantomRead struct {
+	ledger
+	run    *history.Run
+	drains drains
+	given  map[partition][]*history.Operation
+
+	records, unknown int64
+}
+
+func newPhantomRead(run *history.Run) *phantomRead {
+	return &phantomRead{ledger: ledger{id: PhantomRead}, run: run, drains: newDrains(run), given: map[partition][]*history.Operation{}}
+}
+
+func (c *phantomRead) Operation(op *history.Operation) {
+	c.drains.add(op)
+	if f := op.Consume; f != nil && op.Outcome == history.OK && len(f.Spans) > 0 {
+		p := partition{f.Topic, f.Partition}
+		c.given[p] = append(c.given[p], op)
+	}
+}
+
+// finalLog is what one replica held in the end: spans by offset, and how far it was read.
+type finalLog struct {
+	spans []history.Span
+	next  int64
+	end   bool
+}
+
+func (c *phantomRead) finalLogs(p partition) []finalLog {
+	var out []finalLog
+	for _, r := range c.drains.replicas(p) {
+		l := finalLog{}
+		l.next, l.end = c.drains.read(r)
+		for _, op := range c.drains.pieces[r] {
+			l.spans = append(l.spans, op.Drain.Spans...)
+		}
+		slices.SortStableFunc(l.spans, func(a, b history.Span) int { return cmp.Compare(a.Offset, b.Offset) })
+		out = append(out, l)
+	}
+	return out
+}
+
+// at is how many records from an offset on the log is known to hold or to lack: the same as s does from its i-th on, other ones, or none. Nothing is
+// known where the replica was not read so far.
+func (l *finalLog) at(offset int64, s history.Span) (same, known bool, count int64) {
+	rest := s.Offset + int64(s.Count) - offset
+	if offset >= l.next {
+		return false, l.end, rest
+	}
+	rest = min(rest, l.next-offset)
+	i, exact := slices.BinarySearchFunc(l.spans, offset, func(x history.Span, at int64) int { return cmp.Compare(x.Offset, at) })
+	if !exact && i > 0 {
+		if x := l.spans[i-1]; offset < x.Offset+int64(x.Count) {
+			i--
+			exact = true
+		}
+	}
+	if !exact { // a hole, or a bad record
+		if i < len(l.spans) {
+			rest = min(rest, l.spans[i].Offset-offset)
+		}
+		return false, true, rest
+	}
+	x := l.spans[i]
+	rest = min(rest, x.Offset+int64(x.Count)-offset)
+	same = x.Producer == s.Producer && x.Incarnation == s.Incarnation && x.Seq+uint64(offset-x.Offset) == s.Seq+uint64(offset-s.Offset)
+	return same, true, rest
+}
+
+// audit follows one span that a consumer was given through the final logs.
+func (c *phantomRead) audit(op *history.Operation, s history.Span, logs []finalLog) {
+	limit := s.Offset + int64(s.Count)
+	if high := op.Consume.High; high >= 0 {
+		limit = min(limit, high) // what stands above it, nobody has promised
+	}
+	for offset := s.Offset; offset < limit; {
+		step := limit - offset
+		found, known, above := false, len(logs) > 0, true
+		for i := range logs {
+			same, knows, count := logs[i].at(offset, s)
+			step = min(step, count)
+			found, known = found || same, known && knows
+			above = above && offset >= logs[i].next
+		}
+		c.records += step
+		switch {
+		case found:
+		case !known: // the replica that was not read may have it
+			c.unknown += step
+		default:
+			c.gone(op, s, offset, step, above)
+		}
+		offset += step
+	}
+}
+
+func (c *phantomRead) gone(op *history.Operation, s history.Span, offset, count int64, above bool) {
+	p := partition{op.Consume.Topic, op.Consume.Partition}
+	kind, what := KindReadChanged, "the final log has something else there"
+	if above {
+		kind, what = KindReadGone, "every replica ends below it"
+	}
+	c.violate(Violation{
+		Kind: kind, Time: op.Complete, Nodes: []int32{op.Node}, Operations: []string{op.ID}, Evidence: []string{opLine(op)},
+		Sentence: fmt.Sprintf("%s was given %s of %s from offset %d on (producer %d, sequence %d) below the high watermark %d, and %s",
+			op.Client, plural(count, "record"), p, offset, s.Producer, s.Seq+uint64(offset-s.Offset), op.Consume.High, what),
+	})
+}
+
+func (c *phantomRead) Finish() Verdict {
+	parts := make([]partition, 0, len(c.given))
+	for p := range c.given {
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, comparePartitions)
+	if !c.run.Contract.Unclean {
+		for _, p := range parts {
+			logs := c.finalLogs(p)
+			for _, op := range c.given[p] {
+				for _, s := range op.Consume.Spans {
+					c.audit(op, s, logs)
+				}
+			}
+		}
+	}
+	var missing []string
+	if c.unknown > 0 {
+		missing = append(missing, plural(c.unknown, "record")+" given to consumers, where the replicas were not read in the end")
+		missing = append(missing, c.drains.shortfalls()...)
+	}
+	v := c.verdict(c.records, "records given", fmt.Sprintf("all of %s to consumers are in the final log", givenRecords(c.records)), missing)
+	switch {
+	case c.run.Contract.Unclean:
+		v.Outcome, v.Reason = NotApplicable, "unclean elections were allowed: what was read may be lost by contract"
+	case len(c.given) == 0:
+		v.Outcome, v.Reason = NotApplicable, "no consumer was given a record during the run"
+	}
+	return v
+}
+
+func givenRecords(n int64) string { return plural(n, "record") + " given" }

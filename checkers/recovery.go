@@ -1,0 +1,343 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"soak/history"
+)
+
+// Kinds of violation of recovery.
+const (
+	KindFailoverLate = "failover-late" // the fault lasts, and no healthy node took over a partition in time
+	KindWriteLate    = "write-late"    // healed, and no write is acknowledged in time
+	KindISRLate      = "isr-late"      // healed, and the ISR is not full in time
+)
+
+// The bounds that recovery is held to, beside the run's session timeout and election interval.
+const (
+	raftElections = 2 * time.Second // two of raft's election time-outs
+	failoverSlack = time.Second     // by contract
+	// clientSlack is what a client may lose beside the cluster: one request that runs into its time-out of 3 s, one dial of 1 s, one
+	// refresh of metadata, and as much again as scheduling on a full machine takes.
+	clientSlack = 6 * time.Second
+	isrSlack    = 5 * time.Second // to catch up, and for the proposals
+)
+
+// recovery measures how long a cluster takes to work again: while a fault lasts, until healthy nodes lead what the faulty
+// ones led; after its end, until each record partition acknowledges a write, and until each ISR is full. All are times: what is
+// missed while the machine stood still for no fault of ours is inconclusive, what the next fault or the end of the run cuts short is not
+// judged.
+type recovery struct {
+	ledger
+	run     *history.Run
+	leading map[partition][]*history.Event // replicas that say that they lead, record topics only
+	changes map[partition]map[uint64]isrAt // by raft index
+	writes  map[partition][]*history.Operation
+	stalls  []*history.Event
+	lastAt  int64 // time of the last event
+
+	judged, cut                 int64
+	slowFailover, slowW, slowIS time.Duration
+	excused                     []string
+}
+
+// isrAt is a committed state of an ISR, with the earliest time at which a node had applied it: a paused or restarted node says it late.
+type isrAt struct {
+	index uint64
+	time  int64
+	full  bool
+	event *history.Event
+}
+
+func newRecovery(run *history.Run) *recovery {
+	c := &recovery{
+		ledger: ledger{id: Recovery}, run: run,
+		leading: map[partition][]*history.Event{}, changes: map[partition]map[uint64]isrAt{}, writes: map[partition][]*history.Operation{},
+	}
+	for _, t := range run.RecordTopics {
+		for p := range t.Partitions {
+			c.changes[partition{t.Name, p}] = map[uint64]isrAt{}
+		}
+	}
+	return c
+}
+
+func (c *recovery) Event(e *history.Event) {
+	c.lastAt = max(c.lastAt, e.Time)
+	switch b := e.Body.(type) {
+	case *history.Stall:
+		c.stalls = append(c.stalls, e)
+	case *history.Partition:
+		p := partition{b.Topic, b.Partition}
+		if c.changes[p] != nil && b.Role == partitionRoleLeader {
+			c.leading[p] = append(c.leading[p], e)
+		}
+	case *history.Apply:
+		for i := range b.Changes {
+			ch := &b.Changes[i]
+			of := c.changes[partition{ch.Topic, ch.Partition}]
+			if of == nil {
+				continue
+			}
+			if old, known := of[b.Index]; !known || e.Time < old.time {
+				of[b.Index] = isrAt{b.Index, e.Time, len(ch.ISR) == len(ch.Replicas), e}
+			}
+		}
+	}
+}
+
+func (c *recovery) Operation(op *history.Operation) {
+	if p := op.Produce; p != nil {
+		of := partition{p.Topic, p.Partition}
+		c.writes[of] = append(c.writes[of], op)
+	}
+}
+
+func (c *recovery) session() time.Duration { return time.Duration(c.run.SessionTimeout) }
+
+// failoverBound is from the effect of a fault to another leader: the contract's.
+func (c *recovery) failoverBound() time.Duration {
+	return max(c.session(), raftElections) + failoverSlack
+}
+
+// writeBound is from the end of a fault to the first acknowledged write.
+func (c *recovery) writeBound() time.Duration { return c.failoverBound() + clientSlack }
+
+// isrBound is from the end of a fault to the full ISR: a session that expires late, a replica that lags for as long as it may, one interval of
+// the service, and the catching up.
+func (c *recovery) isrBound() time.Duration {
+	lag := max(c.session(), time.Second)
+	return c.session() + lag + time.Duration(c.run.ElectionInterval) + isrSlack
+}
+
+// loadEnd is when clients stopped and nodes were no longer expected to settle.
+func (c *recovery) loadEnd() int64 {
+	for _, p := range c.run.Phases {
+		if p.Name == "drain" && p.Start != 0 {
+			return p.Start
+		}
+	}
+	return c.lastAt
+}
+
+// undisturbed is until when the cluster was left alone from an instant on: until the next fault, or the end of the load. 0 if another fault
+// was under way at that instant.
+func (c *recovery) undisturbed(from int64, than *history.Fault) int64 {
+	until := c.loadEnd()
+	for _, f := range c.faults {
+		switch {
+		case f == than || f.Asked == 0:
+		case f.Asked <= from && (f.Healed == 0 || f.Healed > from):
+			return 0
+		case f.Asked > from:
+			until = min(until, f.Asked)
+		}
+	}
+	return until
+}
+
+// stalled finds a stall in a window that no fault explains: a paused node's own standing still is what the fault is.
+func (c *recovery) stalled(from, to int64) *history.Event {
+	for _, e := range c.stalls {
+		begin := e.Time - e.Body.(*history.Stall).Nanos
+		if e.Time < from || begin > to {
+			continue
+		}
+		ours := slices.ContainsFunc(c.faults, func(f *history.Fault) bool {
+			return slices.Contains(f.Nodes, e.Node) && f.Asked <= e.Time && (f.Healed == 0 || begin <= f.Healed)
+		})
+		if !ours {
+			return e
+		}
+	}
+	return nil
+}
+
+// late reports a missed bound.
+func (c *recovery) late(kind string, p partition, f *history.Fault, from int64, bound time.Duration, nodes []int32, what string, evidence []string) {
+	sentence := fmt.Sprintf("%s: %s within %s of fault %d (%s)", p, what, bound, f.ID, f.Words())
+	if stall := c.stalled(from, from+int64(bound)); stall != nil {
+		c.excused = append(c.excused, sentence+"; the machine stalled meanwhile: "+eventLine(stall))
+		return
+	}
+	c.violate(Violation{Kind: kind, Time: from + int64(bound), Nodes: nodes, Sentence: sentence, Evidence: evidence})
+}
+
+// outage reports whether a fault takes whole nodes away from the others, as far as failover knows how to judge.
+func outage(f *history.Fault) bool {
+	return f.Kind == "kill" || f.Kind == "pause" || f.Kind == "partition"
+}
+
+// failover judges the partitions that a lasting fault robbed of their leader.
+func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
+	bound := c.failoverBound()
+	if !outage(f) || len(f.Nodes) == 0 || 2*len(f.Nodes) >= c.run.Nodes || f.HealAsked-f.Effective < int64(bound) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound) {
+		return
+	}
+	var led *history.Event
+	for _, e := range c.leading[p] {
+		if e.Time <= f.Asked && (led == nil || e.Body.(*history.Partition).LeaderEpoch >= led.Body.(*history.Partition).LeaderEpoch) {
+			led = e
+		}
+	}
+	if led == nil || !slices.Contains(f.Nodes, led.Node) {
+		return
+	}
+	view := led.Body.(*history.Partition)
+	if !slices.ContainsFunc(view.ISR, func(id int32) bool { return !slices.Contains(f.Nodes, id) }) {
+		return // nobody else may lead
+	}
+	took := int64(-1)
+	for _, e := range c.leading[p] {
+		if e.Time >= f.Asked && !slices.Contains(f.Nodes, e.Node) && e.Body.(*history.Partition).LeaderEpoch > view.LeaderEpoch && (took < 0 || e.Time < took) {
+			took = e.Time
+		}
+	}
+	c.judged++
+	if took >= 0 && took <= f.Effective+int64(bound) {
+		c.slowFailover = max(c.slowFailover, time.Duration(took-f.Effective))
+		return
+	}
+	c.late(KindFailoverLate, p, f, f.Effective, bound, []int32{led.Node},
+		fmt.Sprintf("no healthy node of %s took over from n%d", nodes(replicas), led.Node), []string{eventLine(led)})
+}
+
+// firstWrite judges how soon a write is acknowledged after the end of a fault. Where no client tried in time, there is nothing to judge.
+func (c *recovery) firstWrite(f *history.Fault, p partition) {
+	bound, until := c.writeBound(), c.undisturbed(f.Healed, f)
+	if until <= f.Healed {
+		return
+	}
+	limit := f.Healed + int64(bound)
+	var first, tried *history.Operation
+	ops := c.writes[p]
+	// Sorted by their beginnings; what began long before the end of the fault is over.
+	at, _ := slices.BinarySearchFunc(ops, f.Healed-int64(bound), func(op *history.Operation, t int64) int { return cmp.Compare(op.Invoke, t) })
+	for _, op := range ops[at:] {
+		if op.Invoke > limit {
+			break
+		}
+		if op.Outcome == history.OK && op.Complete >= f.Healed && (first == nil || op.Complete < first.Complete) {
+			first = op
+		}
+		if tried == nil && op.Invoke >= f.Healed && op.Invoke <= limit-int64(clientSlack) {
+			tried = op
+		}
+	}
+	switch {
+	case first != nil && first.Complete <= limit:
+		c.judged++
+		c.slowW = max(c.slowW, time.Duration(first.Complete-f.Healed))
+	case until < limit || tried == nil:
+		c.cut++
+	default:
+		c.judged++
+		c.late(KindWriteLate, p, f, f.Healed, bound, nil, "no write was acknowledged after the end", []string{opLine(tried)})
+	}
+}
+
+// fullISR judges how soon every replica is in the ISR again.
+func (c *recovery) fullISR(f *history.Fault, p partition, states []isrAt) {
+	bound, until := c.isrBound(), c.undisturbed(f.Healed, f)
+	if until <= f.Healed {
+		return
+	}
+	limit := f.Healed + int64(bound)
+	var at *isrAt // the state at the end of the fault
+	full := int64(-1)
+	for i := range states {
+		s := &states[i]
+		if s.time <= f.Healed {
+			at = s
+			continue
+		}
+		if s.full && full < 0 {
+			full = s.time
+		}
+	}
+	switch {
+	case at == nil && full < 0:
+		return // it did not exist yet
+	case at != nil && at.full:
+		full = f.Healed
+	}
+	switch {
+	case full >= 0 && full <= limit:
+		c.judged++
+		c.slowIS = max(c.slowIS, time.Duration(full-f.Healed))
+	case until < limit || at == nil:
+		c.cut++
+	default:
+		c.judged++
+		c.late(KindISRLate, p, f, f.Healed, bound, nil, "the ISR was not full after the end", []string{eventLine(at.event)})
+	}
+}
+
+// states are a partition's ISRs along the raft log. The time of each is at least that of the one before.
+func (c *recovery) states(p partition) []isrAt {
+	out := make([]isrAt, 0, len(c.changes[p]))
+	for _, s := range c.changes[p] {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b isrAt) int { return cmp.Compare(a.index, b.index) })
+	for i := 1; i < len(out); i++ {
+		out[i].time = max(out[i].time, out[i-1].time)
+	}
+	return out
+}
+
+func (c *recovery) Finish() Verdict {
+	var healed int64
+	for _, f := range c.faults {
+		if f.Proven() && f.Healed != 0 {
+			healed++
+		}
+	}
+	if c.mayTrustClocks() {
+		for _, t := range c.run.RecordTopics {
+			for n := range t.Partitions {
+				p := partition{t.Name, n}
+				slices.SortStableFunc(c.writes[p], func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
+				states := c.states(p)
+				for _, f := range c.faults {
+					if !f.Proven() {
+						continue
+					}
+					c.failover(f, p, t.Replicas)
+					if f.Healed != 0 {
+						c.firstWrite(f, p)
+						if len(states) > 0 {
+							c.fullISR(f, p, states)
+						}
+					}
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(c.found, func(a, b Violation) int { return cmp.Compare(a.Time, b.Time) })
+	v := c.verdict(c.judged, "recoveries", fmt.Sprintf("every partition recovered in time, %s", plural(c.judged, "time")), c.excused)
+	switch {
+	case c.total > 0 || len(c.excused) > 0:
+	case !c.mayTrustClocks():
+		v.Outcome, v.Reason = NotApplicable, "clocks were made wrong: the nodes' times cannot be compared"
+	case healed == 0:
+		v.Outcome, v.Reason = NotApplicable, "no fault was seen to begin and to end"
+	case c.judged == 0:
+		v.Outcome, v.Reason = NotApplicable, "no recovery could be watched to its end before the next fault or the end of the run"
+	}
+	v.Measures = append(v.Measures,
+		Measure{Name: "slowest failover", Seen: c.slowFailover.Milliseconds(), Unit: "ms"},
+		Measure{Name: "slowest first write after a fault", Seen: c.slowW.Milliseconds(), Unit: "ms"},
+		Measure{Name: "slowest full ISR after a fault", Seen: c.slowIS.Milliseconds(), Unit: "ms"},
+		Measure{Name: "recoveries cut short", Seen: c.cut})
+	return v
+}
+
+// mayTrustClocks reports whether times of different nodes may be compared: no fault has touched their clocks.
+func (c *recovery) mayTrustClocks() bool {
+	return !slices.ContainsFunc(c.faults, func(f *history.Fault) bool { return strings.HasPrefix(f.Kind, "clock") })
+}

@@ -1,0 +1,182 @@
+package checkers
+
+import (
+	"testing"
+
+	"soak/history"
+)
+
+// outageStory is a cluster of three with one partition led by n1, and a fault on n1 that lasts four seconds: the bound of a
+// failover here is three, that of a first write nine, that of a full ISR nine.
+func outageStory(kind string) *story {
+	s := threeNodes()
+	s.run.RecordTopics = []history.TopicInfo{{Name: "orders", Partitions: 1, Replicas: []int32{1, 2, 3}}}
+	s.created()
+	s.view(1, "leader", 1, 0, 0, 0, 0)
+	s.now += second
+	s.faults = append(s.faults, &history.Fault{
+		ID: 1, Kind: kind, Target: "raft-leader", Nodes: []int32{1}, Asked: s.now, Effective: s.now, HealAsked: s.now + 4*second, Healed: s.now + 4*second,
+	})
+	return s
+}
+
+// at sets the clock to so many seconds after the begin of the fault.
+func (s *story) at(seconds float64) { s.now = s.faults[0].Effective + int64(seconds*float64(second)) }
+
+// takesOver has n2 lead orders-0.
+func (s *story) takesOver(seconds float64) {
+	s.at(seconds)
+	s.enter(2, 2, changes("set_partition_leader", change(2, 1, 1, 2, 3)), 2, 3)
+	s.view(2, "leader", 2, 1, 1, 0, 0)
+}
+
+// rejoins makes the ISR full again.
+func (s *story) rejoins(seconds float64) {
+	s.at(seconds)
+	s.enter(2, 2, changes("change_isr", change(2, 1, 2, 1, 2, 3)), 2, 3)
+}
+
+// writes has a producer try once a tenth of a second from one instant to another; each takes as long as said.
+func (s *story) writes(outcome history.Outcome, from, to, took float64) {
+	for at := from; at < to; at += 0.1 {
+		s.at(at)
+		invoke := s.now
+		s.at(at + took)
+		s.op(history.Operation{Client: "produce-1", Invoke: invoke, Complete: s.now, Outcome: outcome, Produce: &history.ProduceOp{Topic: "orders", Count: 1, Acks: -1}})
+	}
+}
+
+// ends lets the run go on until then.
+func (s *story) ends(seconds float64) {
+	s.at(seconds)
+	s.event(2, &history.RoleChange{Term: 2, Role: history.RoleLeader, Leader: 2})
+}
+
+func TestRecovery(t *testing.T) {
+	sound := func(s *story) {
+		s.takesOver(1.5)
+		s.writes(history.Unknown, 0, 1.5, 3)
+		s.writes(history.OK, 1.6, 30, 0.01)
+		s.rejoins(5)
+		s.ends(30)
+	}
+	for _, c := range []struct {
+		name    string
+		tell    func(s *story)
+		outcome Outcome
+		reason  string
+		kinds   []string
+	}{
+		{"in time", sound, Holds, "3 times", nil},
+		{"no failover", func(s *story) {
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "orders-0: no healthy node of n1, n2, n3 took over from n1 within 3s of fault 1 (kill of n1 (raft-leader))", []string{KindFailoverLate}},
+		{"the dead node is elected again", func(s *story) {
+			s.at(1.5)
+			s.enter(2, 2, changes("set_partition_leader", change(1, 1, 1, 1, 2, 3)), 2, 3)
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.ends(30)
+		}, Violated, "took over from n1", []string{KindFailoverLate}},
+		{"a fault that ends before a failover is due", func(s *story) {
+			s.faults[0].HealAsked = s.faults[0].Effective + 2*second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.ends(30)
+		}, Holds, "2 times", nil},
+		{"a fault on a follower", func(s *story) {
+			s.faults[0].Nodes = []int32{3}
+			s.writes(history.OK, 0, 30, 0.01)
+			s.ends(30)
+		}, Holds, "2 times", nil},
+		{"a fault on all nodes", func(s *story) {
+			s.faults[0].Nodes = []int32{1, 2, 3}
+			s.takesOver(6)
+			s.writes(history.OK, 6.1, 30, 0.01)
+			s.rejoins(7)
+			s.ends(30)
+		}, Holds, "2 times", nil},
+		{"a slow failover while the machine stands still", func(s *story) {
+			s.at(2)
+			s.event(2, &history.Stall{Nanos: second})
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Inconclusive, "the machine stalled meanwhile", nil},
+		{"a stall of the node that the fault holds", func(s *story) {
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.at(4)
+			s.event(1, &history.Stall{Nanos: 4 * second})
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "took over", []string{KindFailoverLate}},
+		{"no write", func(s *story) {
+			s.takesOver(1.5)
+			s.writes(history.Unknown, 2, 30, 3)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "no write was acknowledged after the end within 9s", []string{KindWriteLate}},
+		{"a write too late", func(s *story) {
+			s.takesOver(1.5)
+			s.writes(history.Failed, 2, 13.1, 0.01)
+			s.writes(history.OK, 13.2, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "no write was acknowledged", []string{KindWriteLate}},
+		{"no producer", func(s *story) {
+			s.takesOver(1.5)
+			s.rejoins(5)
+			s.ends(30)
+		}, Holds, "2 times", nil},
+		{"no full ISR", func(s *story) {
+			s.takesOver(1.5)
+			s.writes(history.OK, 2, 30, 0.01)
+			s.rejoins(13.1)
+			s.ends(30)
+		}, Violated, "the ISR was not full after the end within 9s", []string{KindISRLate}},
+		{"cut short by the next fault", func(s *story) {
+			s.takesOver(1.5)
+			s.writes(history.OK, 2, 30, 0.01)
+			next := *s.faults[0]
+			next.ID, next.Kind, next.Nodes, next.Healed, next.HealAsked = 2, "pause", []int32{3}, 0, 0
+			next.Asked, next.Effective = next.Asked+8*second, next.Effective+8*second
+			s.faults = append(s.faults, &next)
+			s.ends(30)
+		}, Holds, "2 times", nil},
+		{"cut short by the drain", func(s *story) {
+			s.run.Phases = []history.Phase{{Name: "drain", Start: s.faults[0].Healed + 8*second}}
+			s.takesOver(1.5)
+			s.ends(30)
+		}, Holds, "1 time", nil},
+		{"told late by a node that was away", func(s *story) {
+			sound(s)
+			s.restart(1)
+			s.index -= 3
+			s.enter(1, 1, changes(createTopicCommand, change(1, 0, 0, 1, 2, 3)), 1)
+			s.enter(2, 2, changes("set_partition_leader", change(2, 1, 1, 2, 3)), 1)
+			s.enter(2, 2, changes("change_isr", change(2, 1, 2, 1, 2, 3)), 1)
+		}, Holds, "3 times", nil},
+		{"a fault without evidence", func(s *story) {
+			s.faults[0].Effective = 0
+		}, NotApplicable, "no fault was seen", nil},
+		{"wrong clocks", func(s *story) {
+			s.faults = append(s.faults, &history.Fault{ID: 2, Kind: "clock-jump", Asked: 1, Effective: 1, Healed: 2})
+			s.ends(30)
+		}, NotApplicable, "clocks were made wrong", nil},
+		{"the run ends with the fault", func(s *story) { s.at(4); s.enter(2, 2, changes("change_isr", change(1, 0, 1, 2, 3)), 2) }, Violated, "took over", []string{KindFailoverLate}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := outageStory("kill")
+			c.tell(s)
+			wants(t, feed(newRecovery(&s.run), s), c.outcome, c.reason, c.kinds...)
+		})
+	}
+	s := outageStory("kill")
+	s.faults[0].HealAsked -= 2 * second // no failover is due
+	s.faults[0].Healed = s.now + 100*second
+	wants(t, feed(newRecovery(&s.run), s), NotApplicable, "no recovery could be watched")
+}
