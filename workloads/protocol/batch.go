@@ -29,13 +29,18 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // AppendBatch appends a batch of uncompressed records with these values and the given time in Unix milliseconds. It is written by
 // hand, because simulated producers make one for every operation.
 func AppendBatch(dst []byte, millis int64, values ...[]byte) []byte {
-	return appendBatch(dst, millis, len(values), func(dst []byte, i int) []byte { return append(dst, values[i]...) })
+	dst, start := beginBatch(dst, millis, len(values))
+	for i, v := range values {
+		dst = append(append(beginRecord(dst, i, len(v)), v...), 0)
+	}
+	return endBatch(dst, start)
 }
 
-// appendBatch appends a batch of n records; value appends that of each.
-func appendBatch(dst []byte, millis int64, n int, value func([]byte, int) []byte) []byte {
+// beginBatch appends the header of a batch of n records. Each record is begun by beginRecord, then comes its value and a zero: no
+// headers. endBatch ends the batch.
+func beginBatch(dst []byte, millis int64, n int) (_ []byte, start int) {
 	be := binary.BigEndian
-	start := len(dst)
+	start = len(dst)
 	dst = be.AppendUint64(dst, 0)                  // base offset: the broker's to set
 	dst = be.AppendUint32(dst, 0)                  // length, below
 	dst = be.AppendUint32(dst, 0xffffffff)         // leader epoch: none
@@ -48,20 +53,21 @@ func appendBatch(dst []byte, millis int64, n int, value func([]byte, int) []byte
 	dst = be.AppendUint64(dst, 0xffffffffffffffff) // producer id: none
 	dst = be.AppendUint16(dst, 0xffff)             // producer epoch: none
 	dst = be.AppendUint32(dst, 0xffffffff)         // base sequence: none
-	dst = be.AppendUint32(dst, uint32(n))
-	var scratch [512]byte
-	for i := range n {
-		v := value(scratch[:0], i)
-		delta, size := int64(i), int64(len(v))
-		// Attributes, time delta, no key and no headers take a byte each.
-		dst = binary.AppendVarint(dst, 4+varintSize(delta)+varintSize(size)+size)
-		dst = append(dst, 0, 0)
-		dst = binary.AppendVarint(dst, delta)
-		dst = binary.AppendVarint(dst, -1)
-		dst = binary.AppendVarint(dst, size)
-		dst = append(dst, v...)
-		dst = append(dst, 0)
-	}
+	return be.AppendUint32(dst, uint32(n)), start
+}
+
+func beginRecord(dst []byte, i, valueSize int) []byte {
+	delta, size := int64(i), int64(valueSize)
+	// Attributes, time delta, no key and no headers take a byte each.
+	dst = binary.AppendVarint(dst, 4+varintSize(delta)+varintSize(size)+size)
+	dst = append(dst, 0, 0)
+	dst = binary.AppendVarint(dst, delta)
+	dst = binary.AppendVarint(dst, -1)
+	return binary.AppendVarint(dst, size)
+}
+
+func endBatch(dst []byte, start int) []byte {
+	be := binary.BigEndian
 	be.PutUint32(dst[start+batchLengthAt:], uint32(len(dst)-start-batchPrefix))
 	be.PutUint32(dst[start+batchCRCAt:], crc32.Checksum(dst[start+batchAttrsAt:], castagnoli))
 	return dst

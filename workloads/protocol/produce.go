@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"soak/history"
+	"soak/workloads/gen"
 )
 
 // recordOverhead is more than a record takes beside its value, in bytes.
@@ -15,8 +16,13 @@ const recordOverhead = 20
 // client waits. It does not carry the operation's id, as no client library's requests do.
 func ProduceRequest(op *history.Operation, v *Values, now int64, timeout time.Duration) kmsg.Request {
 	p := op.Produce
-	records := make([]byte, 0, batchHeaderSize+int(p.Count)*(v.Bytes+recordOverhead))
-	records = appendBatch(records, now/int64(time.Millisecond), int(p.Count), func(dst []byte, i int) []byte { return v.Append(dst, op, i) })
+	records := make([]byte, 0, batchHeaderSize+int(p.Count)*(v.size()+recordOverhead))
+	records, start := beginBatch(records, now/int64(time.Millisecond), int(p.Count))
+	partition, size := gen.PartitionHash(p.Topic, p.Partition), v.size()
+	for i := range int(p.Count) {
+		records = append(v.append(beginRecord(records, i, size), op, i, partition), 0)
+	}
+	records = endBatch(records, start)
 	return produceTo(p.Topic, p.Partition, p.Acks, timeout, records)
 }
 

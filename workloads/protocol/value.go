@@ -24,16 +24,23 @@ type Values struct {
 
 // Append appends the value of the i-th record of a produce operation.
 func (v *Values) Append(buf []byte, op *history.Operation, i int) []byte {
+	return v.append(buf, op, i, gen.PartitionHash(op.Produce.Topic, op.Produce.Partition))
+}
+
+// size is that of each value.
+func (v *Values) size() int { return min(max(v.Bytes, gen.HeaderSize), gen.MaxValue) }
+
+func (v *Values) append(buf []byte, op *history.Operation, i int, partition uint64) []byte {
 	p := op.Produce
 	return gen.AppendValue(buf, gen.Header{
 		Run:            v.RunHash,
 		Producer:       p.Producer,
 		Incarnation:    p.Incarnation,
-		TopicPartition: gen.PartitionHash(p.Topic, p.Partition),
+		TopicPartition: partition,
 		Seq:            p.FirstSeq + uint64(i),
 		Time:           op.Invoke,
 		Acked:          p.Acked,
-	}, v.Bytes, v.Seed)
+	}, v.size(), v.Seed)
 }
 
 // Identify reads the identity in a value; why is "" if the run wrote it to the partition with this gen.PartitionHash.
