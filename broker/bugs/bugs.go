@@ -19,8 +19,19 @@ const (
 	AutocreateGateHasLeader
 	StartupGateHasLeader
 	ForwardHidesError
-	count
+	CachedIsLeader
+	SetLeaderNoCAS
+	ElectISR0Blind
+	ElectedBeforeCommit
+	ConcentrateLeaders
+	ApplyUsesLocalState
+	AcksBeforeReplication
+	HWIsLeaderLEO
+	ISRShrinkBeforeCommit
 )
+
+// Name is the bug's name for --bug.
+func (b Bug) Name() string { return Catalogue[b].Name }
 
 // Set is a set of bugs. The zero value is the sound broker.
 type Set uint64
@@ -88,6 +99,84 @@ var Catalogue = []Entry{
 		Symptom:   "entries whose proposer is not their term's leader; three SetPartitionLeader for one election",
 		Checkers:  []string{"single-leader-proposing"},
 		May:       []string{"zero-proposal-errors"},
+	},
+	{
+		Bug: CachedIsLeader, Name: "cached-is-leader",
+		Source:    "etcd #12528, #15247, PR 16822: after a stall the old leader went on revoking leases",
+		Mechanism: "\"am I the leader\" is a flag that is written only when raft's output is handled",
+		Trigger:   "the raft leader is paused past its election time-out",
+		Symptom:   "on its resume it checks and proposes once more, though raft has stepped down",
+		Checkers:  []string{"single-leader-proposing"},
+		May:       []string{"zero-proposal-errors", "epoch-monotonic"},
+	},
+	{
+		Bug: SetLeaderNoCAS, Name: "set-leader-no-cas",
+		Source:    "KAFKA-6082, KAFKA-14144, KAFKA-14617",
+		Mechanism: "SetPartitionLeader is applied without comparing the partition epoch that it was made for",
+		Trigger:   "two elections of one partition under way, or an ISR change between a proposal and its application",
+		Symptom:   "late and duplicate elections win: one partition epoch is used twice",
+		Checkers:  []string{"epoch-monotonic"},
+		May:       []string{"single-leader-proposing", "acked-records", "claims"},
+	},
+	{
+		Bug: ElectISR0Blind, Name: "elect-isr0-blind",
+		Source:    "the story's broker: its election took the first ISR member without asking whether it lives",
+		Mechanism: "the elector takes isr[0], dead or alive, and leaves the ISR as it is",
+		Trigger:   "the broker that is isr[0] dies for longer than two checks",
+		Symptom:   "the dead leader is elected again at every check; its partitions take no writes",
+		Checkers:  []string{"recovery", "balance"},
+	},
+	{
+		Bug: ElectedBeforeCommit, Name: "elected-before-commit",
+		Source:    "the story's broker: propose() only enqueues, and its caller logged success",
+		Mechanism: "\"elected\" is said when the proposal was handed to raft, not when it was applied",
+		Trigger:   "the raft leader is cut off around a check",
+		Symptom:   "claims without a committed entry",
+		Checkers:  []string{"claims"},
+	},
+	{
+		Bug: ConcentrateLeaders, Name: "concentrate-leaders",
+		Source:    "the story's broker, \"prefer the raft leader\" for every partition",
+		Mechanism: "elections and the rebalance prefer the raft leader where they should prefer replicas[0]",
+		Trigger:   "none",
+		Symptom:   "the controller ends up leading everything",
+		Checkers:  []string{"balance"},
+	},
+	{
+		Bug: ApplyUsesLocalState, Name: "apply-uses-local-state",
+		Source:    "etcd #11651, #11689: applying depended on the node",
+		Mechanism: "applying a topic's creation rotates the replica lists by the applying node's own id",
+		Trigger:   "none",
+		Symptom:   "the nodes' metadata differ at the same index",
+		Checkers:  []string{"metadata-agreement"},
+		May:       []string{"linearizable-metadata", "balance", "epoch-monotonic", "claims", "recovery", "acked-records", "single-leader-proposing"},
+	},
+	{
+		Bug: AcksBeforeReplication, Name: "acks-before-replication",
+		Source:    "Redpanda PR 3003; Jepsen Redpanda 21.10.1, inconsistent offsets",
+		Mechanism: "acks=all is answered after the leader's own append",
+		Trigger:   "a partition's leader is killed or cut off",
+		Symptom:   "acknowledged records are gone, or their offsets hold others",
+		Checkers:  []string{"acked-records"},
+		May:       []string{"phantom-read"},
+	},
+	{
+		Bug: HWIsLeaderLEO, Name: "hw-is-leader-leo",
+		Source:    "Redpanda PR 79, PR 14794",
+		Mechanism: "the high watermark is the leader's log end, not the minimum over the ISR",
+		Trigger:   "a partition's leader is killed",
+		Symptom:   "consumers are given records that vanish; acknowledged records with them",
+		Checkers:  []string{"phantom-read", "acked-records"},
+		May:       []string{"high-watermark"},
+	},
+	{
+		Bug: ISRShrinkBeforeCommit, Name: "isr-shrink-before-commit",
+		Source:    "Jepsen Kafka 2013; KAFKA-8836",
+		Mechanism: "a leader uses the smaller ISR that it has only proposed",
+		Trigger:   "a partition's leader is cut off from the others with a client beside it",
+		Symptom:   "it acknowledges alone what the next leader never had",
+		Checkers:  []string{"acked-records"},
+		May:       []string{"phantom-read", "high-watermark"},
 	},
 }
 

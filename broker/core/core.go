@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 
+	"soak/broker/bugs"
 	"soak/broker/meta"
 	"soak/history"
 )
@@ -27,6 +28,7 @@ type Node struct {
 	applied     uint64 // index of the last applied entry
 	appliedTerm uint64 // its term: equal to raft's term once the own-term entry of a leader is applied
 	role        history.RoleChange
+	wasLeader   bool // when raft's output was last handled; read by a planted bug alone
 	attempt     uint64
 	proposals   []*proposal   // waiting to be applied, ascending by attempt
 	atIndex     []indexWaiter // waiting for applied to reach an index
@@ -43,7 +45,7 @@ type Node struct {
 	startup  startup
 	repl     replication
 
-	bugHits map[string]uint64
+	bugHits map[bugs.Bug]uint64
 }
 
 // New returns a node that has recovered boot at time now (Unix ns). Nothing is sent before the first Ready.
@@ -57,8 +59,9 @@ func New(cfg Config, boot Boot, now int64) (*Node, error) {
 		state:   meta.NewState(),
 		disk:    map[uint64]func(*DiskDone){},
 		conns:   map[ConnID]*conn{},
-		bugHits: map[string]uint64{},
+		bugHits: map[bugs.Bug]uint64{},
 	}
+	n.state.Bugs, n.state.Self = cfg.Bugs, cfg.ID
 	n.emit(&history.Started{Version: cfg.Version, Nodes: slices.Clone(cfg.Peers), Bugs: cfg.Bugs.Names()})
 	if err := n.initRaft(boot); err != nil {
 		return nil, err
@@ -182,10 +185,10 @@ func (n *Node) onPeer(m *PeerMessage) {
 }
 
 // bugHit counts a decision that a planted bug changed, and tells of it at the first and at powers of two.
-func (n *Node) bugHit(name string) {
-	n.bugHits[name]++
-	if c := n.bugHits[name]; c&(c-1) == 0 {
-		n.emit(&history.Bug{Name: name, Decisions: c})
+func (n *Node) bugHit(b bugs.Bug) {
+	n.bugHits[b]++
+	if c := n.bugHits[b]; c&(c-1) == 0 {
+		n.emit(&history.Bug{Name: b.Name(), Decisions: c})
 	}
 }
 

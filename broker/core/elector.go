@@ -47,14 +47,17 @@ func (n *Node) mayElect() bool {
 		}
 		return known
 	}
+	if n.cfg.Bugs.Has(bugs.CachedIsLeader) {
+		return n.AmILeader() && n.appliedTerm != 0
+	}
 	return n.AmILeader() && n.ownTermApplied()
 }
 
-func (n *Node) gateBug() string {
+func (n *Node) gateBug() bugs.Bug {
 	if n.cfg.Bugs.Has(bugs.ElectorGateHasLeader) {
-		return "elector-gate-has-leader"
+		return bugs.ElectorGateHasLeader
 	}
-	return "forward-hides-error"
+	return bugs.ForwardHidesError
 }
 
 // electorExpiry is called when sessions have expired in this node's table.
@@ -171,7 +174,14 @@ func (n *Node) checkPartition(t *meta.Topic, i int32, p *meta.Partition, cause s
 	if cause == history.CauseExpiry {
 		why = "expiry"
 	}
-	for _, r := range p.Replicas {
+	if n.cfg.Bugs.Has(bugs.ElectISR0Blind) {
+		if !slices.Contains(live, p.ISR[0]) {
+			n.bugHit(bugs.ElectISR0Blind)
+		}
+		n.setLeader(t, i, p, p.ISR[0], p.ISR, why)
+		return true
+	}
+	for _, r := range n.preference(p) {
 		if slices.Contains(live, r) {
 			n.setLeader(t, i, p, r, live, why)
 			return true
@@ -183,6 +193,17 @@ func (n *Node) checkPartition(t *meta.Topic, i int32, p *meta.Partition, cause s
 		return true
 	}
 	return false
+}
+
+// preference is the order in which replicas are asked to lead.
+func (n *Node) preference(p *meta.Partition) []int32 {
+	if n.cfg.Bugs.Has(bugs.ConcentrateLeaders) && slices.Contains(p.Replicas, n.cfg.ID) {
+		if p.Replicas[0] != n.cfg.ID {
+			n.bugHit(bugs.ConcentrateLeaders)
+		}
+		return append([]int32{n.cfg.ID}, p.Replicas...)
+	}
+	return p.Replicas
 }
 
 func (n *Node) setLeader(t *meta.Topic, i int32, p *meta.Partition, leader int32, isr []int32, cause string) {
@@ -203,6 +224,10 @@ func (n *Node) setLeader(t *meta.Topic, i int32, p *meta.Partition, leader int32
 	})
 	if err == nil {
 		n.elector.under[id] = true
+		if n.cfg.Bugs.Has(bugs.ElectedBeforeCommit) {
+			n.bugHit(bugs.ElectedBeforeCommit)
+			n.emit(&history.Claim{What: "elected", Key: cmd.Key(), Index: n.applied, Leader: leader, LeaderEpoch: p.LeaderEpoch + 1})
+		}
 	}
 }
 
@@ -248,7 +273,7 @@ func (n *Node) rebalanceIfQuiet() {
 	}
 	for _, t := range n.state.Topics {
 		for i, p := range t.Partitions {
-			preferred := p.Replicas[0]
+			preferred := n.preference(p)[0]
 			if p.Leader != preferred && slices.Contains(p.ISR, preferred) && n.replicaLive(preferred) {
 				n.setLeader(t, int32(i), p, preferred, p.ISR, "rebalance")
 			}

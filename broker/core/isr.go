@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"soak/broker/bugs"
 	"soak/history"
 )
 
@@ -79,6 +80,11 @@ func (n *Node) alterISRs() {
 			if !slices.Contains(r.state.ISR, id) && !slices.Contains(r.adding, id) {
 				r.adding = append(r.adding, id)
 			}
+		}
+		if n.cfg.Bugs.Has(bugs.ISRShrinkBeforeCommit) && len(want) < len(r.state.ISR) {
+			n.bugHit(bugs.ISRShrinkBeforeCommit)
+			r.state.ISR = want
+			n.advanceHW(r)
 		}
 		r.alter.under = true
 		asked = append(asked, askedISR{r, r.state.PartitionEpoch})

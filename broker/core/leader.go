@@ -1,6 +1,10 @@
 package core
 
-import "slices"
+import (
+	"slices"
+
+	"soak/broker/bugs"
+)
 
 // follower is what a leader knows of another replica in this leader epoch.
 type follower struct {
@@ -76,6 +80,10 @@ func (r *replica) committedEnd() int64 {
 // advanceHW raises the leader's high watermark; it never goes back in an epoch.
 func (n *Node) advanceHW(r *replica) {
 	end := r.committedEnd()
+	if n.cfg.Bugs.Has(bugs.HWIsLeaderLEO) && r.durable > end {
+		n.bugHit(bugs.HWIsLeaderLEO)
+		end = r.durable
+	}
 	if end <= r.hw {
 		return
 	}

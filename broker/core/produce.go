@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"soak/broker/bugs"
 	"soak/broker/meta"
 	"soak/broker/partlog/batch"
 )
@@ -160,6 +161,11 @@ func (n *Node) producePartition(c *produceCall, name string, t *meta.Topic, unkn
 	w := &produceWait{call: c, r: r, a: a, base: r.end, target: h.NextOffset()}
 	switch c.req.Acks {
 	case -1:
+		if n.cfg.Bugs.Has(bugs.AcksBeforeReplication) {
+			n.bugHit(bugs.AcksBeforeReplication)
+			r.waitDurable = append(r.waitDurable, w)
+			break
+		}
 		r.waitHW = append(r.waitHW, w)
 	case 1:
 		r.waitDurable = append(r.waitDurable, w)

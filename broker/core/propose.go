@@ -54,7 +54,7 @@ func (n *Node) propose(cmd *meta.Command, done func(applied)) error {
 	}
 	leads := st.RaftState == raft.StateLeader
 	if !leads && n.cfg.Bugs.Has(bugs.ForwardHidesError) {
-		n.bugHit("forward-hides-error")
+		n.bugHit(bugs.ForwardHidesError)
 		ev.Outcome = history.ProposeForwards
 	} else if !leads {
 		err := &NotLeaderError{ID: n.cfg.ID, State: stateName(st.RaftState), Leader: int32(st.Lead)}

@@ -72,7 +72,16 @@ func (n *Node) tickAt(at int64) {
 
 // AmILeader reports whether this node is the raft leader, and so the controller. It says nothing of whether
 // the group has a leader: that is LeaderStatus, and no caller derives the one from the other.
-func (n *Node) AmILeader() bool { return n.rn.BasicStatus().RaftState == raft.StateLeader }
+func (n *Node) AmILeader() bool {
+	now := n.rn.BasicStatus().RaftState == raft.StateLeader
+	if n.cfg.Bugs.Has(bugs.CachedIsLeader) {
+		if n.wasLeader != now {
+			n.bugHit(bugs.CachedIsLeader)
+		}
+		return n.wasLeader
+	}
+	return now
+}
 
 // LeaderStatus reports which node is the raft leader as far as this node knows, whether one is known, and this node's
 // own role. On a follower known is true as soon as some leader is known; it does not mean "I am the leader".
@@ -154,6 +163,7 @@ func (n *Node) raftReady() {
 		}
 		n.noteRole()
 	}
+	n.wasLeader = n.role.Role == history.RoleLeader
 }
 
 // raftSave hands a MsgStorageAppend to the disk. Its entries enter the window when the disk is done, before its
@@ -224,6 +234,9 @@ func (n *Node) applyCommand(e *pb.Entry) {
 		return
 	}
 	res := n.state.Apply(e.GetIndex(), cmd)
+	if res.BugReached {
+		n.bugHit(res.Bug)
+	}
 	ev := &history.Apply{
 		Index: e.GetIndex(), Term: e.GetTerm(), Command: cmd.Kind(), Key: cmd.Key(),
 		Proposer: cmd.Proposer, ProposerTerm: cmd.ProposerTerm, ProposerBoot: cmd.ProposerBoot, Attempt: cmd.Attempt,

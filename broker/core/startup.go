@@ -56,7 +56,7 @@ func (n *Node) leaderKnown() {
 	if first && n.cfg.Bugs.Has(bugs.StartupGateHasLeader) {
 		if _, known, _ := n.LeaderStatus(); known && n.state.Topic(MetaTopic) == nil {
 			if !n.AmILeader() {
-				n.bugHit("startup-gate-has-leader")
+				n.bugHit(bugs.StartupGateHasLeader)
 			}
 			n.createMetaTopic()
 		}

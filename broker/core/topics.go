@@ -132,7 +132,7 @@ func (n *Node) autoCreate(names []string, cause, op string, done func()) {
 	if n.cfg.Bugs.Has(bugs.AutocreateGateHasLeader) {
 		_, known, _ := n.LeaderStatus()
 		if known && !mayPropose {
-			n.bugHit("autocreate-gate-has-leader")
+			n.bugHit(bugs.AutocreateGateHasLeader)
 		}
 		mayPropose = known
 	}

@@ -3,6 +3,7 @@ package meta
 import (
 	"slices"
 
+	"soak/broker/bugs"
 	"soak/history"
 )
 
@@ -27,6 +28,9 @@ type Result struct {
 	// Deleted is the topic that a DeleteTopic removed.
 	Deleted *Topic
 	Chain   uint64
+
+	BugReached bool // a planted bug has changed what this command did
+	Bug        bugs.Bug
 }
 
 // Touched is one partition that changed.
@@ -117,6 +121,11 @@ func (s *State) create(c *CreateTopic, r *Result) {
 			r.Refused = InvalidCommand
 			return
 		}
+		if s.Bugs.Has(bugs.ApplyUsesLocalState) {
+			r.BugReached, r.Bug = true, bugs.ApplyUsesLocalState
+			k := int(s.Self) % len(p.Replicas)
+			p.Replicas = slices.Concat(p.Replicas[k:], p.Replicas[:k])
+		}
 		t.Partitions = append(t.Partitions, &Partition{Replicas: p.Replicas, ISR: p.ISR, Leader: p.Leader})
 	}
 	s.Topics = slices.Insert(s.Topics, i, t)
@@ -174,6 +183,8 @@ func (s *State) setLeader(c *SetLeader, r *Result) {
 	case p == nil:
 		r.Refused = UnknownTopic
 		return
+	case p.PartitionEpoch != c.ExpectedEpoch && s.Bugs.Has(bugs.SetLeaderNoCAS):
+		r.BugReached, r.Bug = true, bugs.SetLeaderNoCAS
 	case p.PartitionEpoch != c.ExpectedEpoch:
 		r.Refused = StaleEpoch
 		return

@@ -3,6 +3,8 @@ package meta
 import (
 	"cmp"
 	"slices"
+
+	"soak/broker/bugs"
 )
 
 // TopicID identifies one creation of a topic; it is never used again.
@@ -19,6 +21,10 @@ type State struct {
 	Topics  []*Topic  // ascending name
 
 	byID map[TopicID]*Topic // for lookup only, never ranged over
+
+	// For planted bugs alone: which are on, and the node that this state belongs to. A sound Apply reads neither.
+	Bugs bugs.Set
+	Self int32
 }
 
 // Broker is a registered broker.
