@@ -199,13 +199,18 @@ func (d *Dir) Close() error {
 	if d.isClosed() {
 		return ErrClosed
 	}
-	files := []vfs.File{}
+	var errs []error
 	for _, t := range d.targets() {
-		if t.Failed() == nil {
-			files = append(files, t.File())
+		if t.Failed() != nil {
+			continue
 		}
+		err := syncFile(t.File())
+		if err == nil {
+			err = t.Synced()
+		}
+		errs = append(errs, err)
 	}
-	err := SyncSerial(files)
+	err := errors.Join(errs...)
 	if err = errors.Join(err, d.closeAll()); err != nil {
 		return fmt.Errorf("close data directory %s: %w", d.dir, err)
 	}

@@ -14,6 +14,7 @@ import (
 // target is a log as the group commit sees it.
 type target interface {
 	File() vfs.File // what to sync
+	Synced() error  // File was synced; an error poisons
 	Fail(error)     // poison it
 	Failed() error  // what poisoned it
 	Close() error
@@ -62,6 +63,10 @@ func (d *Dir) Do(ops []core.DiskOp, sync func([]vfs.File) error) []core.DiskDone
 		if err := sync(files); err != nil {
 			for _, t := range toSync {
 				t.Fail(fmt.Errorf("group commit of %d files: %w", len(files), err))
+			}
+		} else {
+			for _, t := range toSync {
+				_ = t.Synced() // poisons the log, which is looked at below
 			}
 		}
 	}

@@ -6,14 +6,16 @@
 //
 // A log is a directory. Each segment is a file named by its first offset in 20 digits, `.log`, holding nothing but
 // batches. There is no index file: the sparse offset index and the leader-epoch index (epoch and first offset, KIP-101)
-// are made anew from the batches at open, which reads and checks everything anyway.
+// are made anew from the batches at open, which reads and checks everything anyway. A small file, `synced`, says how much
+// of the last segment was synced.
 //
 // # What a crash may leave
 //
 // Only the last segment may hold bytes that were never synced, because a segment is synced before the
-// next is made. So at open a tail of the last segment that is cut short or fails its CRC32C is a torn write, and is cut. Anything
-// else is damage: a bad batch with a good one behind it, a bad batch in an earlier segment, offsets that do not
-// follow on, a leader epoch that goes back. Damage is never repaired here; Open says where it is, with a *DamageError.
+// next is made. A loss of power finds any of their sectors and loses the others, so at open the last segment is cut at its
+// first bad byte, whatever stands behind it, if that byte is not among those that `synced` knows as synced. If it is, or
+// stands in an earlier segment, it is damage: bytes that are not there, fail their CRC32C, or are a batch whose offset does not follow
+// on or whose leader epoch goes back. Damage is never repaired here; Open says where it is, with a *DamageError.
 package partlog
 
 import (
@@ -61,6 +63,8 @@ type Log struct {
 	opts Options
 	cut  int64
 
+	marks marks // the writer's alone
+
 	mu     sync.RWMutex // held to change what follows; the writer alone reads it without
 	segs   []*segment   // ascending by offset, never empty; the last one takes the appends
 	epochs []EpochStart
@@ -98,7 +102,7 @@ func (l *Log) End() int64 { return l.active().next }
 func (l *Log) Epochs() []EpochStart { return slices.Clone(l.epochs) }
 
 // File is the file that holds every byte not yet synced, for a group commit: sync it and all appends so far are durable.
-// It changes with the next append. If its sync fails, tell the log with Fail.
+// It changes with the next append. Tell the log how its sync went, with Synced or Fail.
 func (l *Log) File() vfs.File { return l.active().file }
 
 func (l *Log) active() *segment { return l.segs[len(l.segs)-1] }
@@ -230,6 +234,11 @@ func (l *Log) Truncate(offset int64) (end int64, err error) {
 }
 
 func (l *Log) truncate(offset int64) error {
+	if l.active().next > offset {
+		if err := l.marks.clear(); err != nil {
+			return err
+		}
+	}
 	// From the last segment down, each made durable: a crash in between leaves a shorter log, never one with a gap.
 	for len(l.segs) > 1 && l.active().base > offset {
 		s := l.active()
@@ -250,7 +259,10 @@ func (l *Log) truncate(offset int64) error {
 		s.cutTo(pos, h.BaseOffset)
 	}
 	l.epochs = slices.DeleteFunc(l.epochs, func(e EpochStart) bool { return e.Start >= s.next })
-	return s.file.Sync()
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	return l.setMark()
 }
 
 // Read answers whole batches from the one that holds offset on: as many of its segment as fit into limit bytes, but at least
@@ -295,6 +307,9 @@ func (l *Log) Close() error {
 
 func (l *Log) closeFiles() error {
 	var errs []error
+	if l.marks.file != nil {
+		errs = append(errs, l.marks.file.Close())
+	}
 	for _, s := range l.segs {
 		errs = append(errs, s.file.Close())
 	}

@@ -41,6 +41,13 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
+	if l.marks, err = openMarks(l.fs, l.dir); err != nil {
+		return err
+	}
+	last := l.marks.last
+	if n := len(bases); last != (mark{}) && (n == 0 || bases[n-1] < last.base) {
+		return &DamageError{File: filepath.Join(l.dir, segmentName(last.base)), Reason: fmt.Sprintf("missing, though %d bytes of it were synced", last.size)}
+	}
 	if len(bases) == 0 { // new, or a crash came before its first segment
 		s, err := createSegment(l.fs, l.dir, 0)
 		if err != nil {
@@ -66,10 +73,10 @@ func (l *Log) recover() error {
 	}
 	// A process that was killed may have left bytes and names that only the kernel holds. From here on they count as
 	// durable, so they must be.
-	if err := l.active().file.Sync(); err != nil {
+	if err := errors.Join(l.active().file.Sync(), l.fs.SyncDir(l.dir)); err != nil {
 		return err
 	}
-	return l.fs.SyncDir(l.dir)
+	return l.setMark()
 }
 
 func listSegments(fsys vfs.FS, dir string) ([]int64, error) {
@@ -98,24 +105,27 @@ func (l *Log) load(s *segment, last bool) error {
 		return err
 	}
 	bad, err := l.scan(s, size)
-	if err != nil || bad == nil {
-		return err
-	}
-	damage := &DamageError{File: s.path, Pos: s.size, Reason: bad.Error()}
-	if !last {
-		return damage
-	}
-	// The header of a whole batch is good here only if the batch does not follow on; behind, any later batch speaks
-	// against a torn write.
-	at, err := findBatch(s.file, s.size, size, s.next)
 	if err != nil {
 		return err
 	}
-	if at >= 0 {
-		if at > s.size {
-			damage.Reason += fmt.Sprintf("; yet a good batch follows at byte %d", at)
+	synced := size // of an earlier segment; it is as long as the next one's name says
+	if last {
+		if synced = 0; l.marks.last.base == s.base {
+			synced = l.marks.last.size
 		}
-		return damage
+	}
+	if s.size < synced {
+		if bad == nil {
+			bad = errors.New("the file ends")
+		}
+		reason := bad.Error()
+		if last {
+			reason += fmt.Sprintf("; yet %d bytes were synced", synced)
+		}
+		return &DamageError{File: s.path, Pos: s.size, Reason: reason}
+	}
+	if bad == nil {
+		return nil
 	}
 	l.cut = size - s.size
 	if err := s.file.Truncate(s.size); err != nil {
@@ -180,36 +190,3 @@ func checksum(r *bufio.Reader, size int64) (uint32, error) {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// searchChunk is how many positions findBatch looks at with one read.
-const searchChunk = 256 << 10
-
-// findBatch looks in [from, size) for a whole batch with a good CRC: at from itself any, behind it one whose offset is above
-// next (a record may hold an older batch as its value). It answers its position, or -1.
-func findBatch(f vfs.File, from, size, next int64) (int64, error) {
-	buf := make([]byte, searchChunk+batch.HeaderSize)
-	for start := from; start+batch.HeaderSize <= size; start += searchChunk {
-		chunk := buf[:min(int64(len(buf)), size-start)]
-		if n, err := f.ReadAt(chunk, start); n < len(chunk) {
-			return -1, fmt.Errorf("search behind a bad batch: %w", err)
-		}
-		for i := 0; i < searchChunk && i+batch.HeaderSize <= len(chunk); i++ {
-			if chunk[i+16] != batch.Magic { // by far most positions fail here
-				continue
-			}
-			at := start + int64(i)
-			h, err := batch.ParseHeader(chunk[i:])
-			if err != nil || h.Size > size-at || at > from && h.BaseOffset <= next {
-				continue
-			}
-			crc, err := checksum(bufio.NewReader(io.NewSectionReader(f, at, h.Size)), h.Size)
-			if err != nil {
-				return -1, err
-			}
-			if crc == h.CRC {
-				return at, nil
-			}
-		}
-	}
-	return -1, nil
-}

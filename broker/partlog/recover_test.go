@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"path"
 	"slices"
@@ -51,9 +52,19 @@ func store(t testing.TB, fsys vfs.FS, name string, b []byte) {
 	}
 }
 
+// storeMark writes a mark as the package's doc describes it: size bytes of the segment with a base offset were synced.
+func storeMark(t testing.TB, fsys vfs.FS, base, size int, more ...byte) {
+	t.Helper()
+	le := binary.LittleEndian
+	b := le.AppendUint64(nil, uint64(base))
+	b = le.AppendUint64(b, uint64(size))
+	b = le.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	store(t, fsys, "log/synced", append(b, more...))
+}
+
 const firstSegment = "log/00000000000000000000.log"
 
-// One segment of three batches, and what is done to its bytes.
+// One segment of three batches, what is done to its bytes, and how many of them were synced.
 func TestRecoverOneSegment(t *testing.T) {
 	inner := batchtest.Make(9, 1, "a good batch of a higher offset, as a value")
 	b0, b1, b2 := batchtest.Make(0, 1, "a", "b"), batchtest.Make(2, 1, "c", "d"), batchtest.Make(4, 2, "e", "f")
@@ -72,35 +83,50 @@ func TestRecoverOneSegment(t *testing.T) {
 	cases := []struct {
 		name   string
 		data   []byte
+		synced int   // bytes
 		end    int64 // of the log, where it opens
 		damage int   // position, or -1
 	}{
-		{"whole", all, 6, -1},
-		{"last byte missing", all[:len(all)-1], 4, -1},
-		{"cut in a header", all[:at2+10], 4, -1},
-		{"cut in the first header", all[:10], 0, -1},
-		{"zeros at the end", append(slices.Clone(all), make([]byte, 5000)...), 6, -1},
-		{"a flipped bit in the last batch", flip(len(all) - 1), 4, -1},
-		{"a torn batch with an older batch in it", append(slices.Clone(all), batchtest.Make(6, 2, string(b0), "torn")[:120]...), 6, -1},
-		{"a huge length in the last batch", huge(at2), 4, -1},
-		{"a flipped bit in the first batch", flip(at1 - 1), 0, 0},
-		{"a flipped bit in the middle batch", flip(at2 - 1), 0, at1},
-		{"a huge length in the middle", huge(at1), 0, at1},
-		{"a bad magic in the middle", flip(at1 + 16), 0, at1},
-		{"a flipped base offset", flip(at1 + 7), 0, at1},
-		{"a flipped base offset at the end", flip(at2 + 7), 0, at2},
-		{"a batch missing", slices.Concat(b0, b2), 0, at1},
-		{"a batch twice", slices.Concat(b0, b0), 0, at1},
-		{"an epoch that goes back", slices.Concat(b0, b1, batchtest.Make(4, 0, "e")), 0, at2},
-		{"a negative epoch", slices.Concat(b0, batchtest.Make(2, -1, "e")), 0, at1},
-		{"garbage, then a good batch far behind", slices.Concat(b0, bytes.Repeat([]byte{2}, 300_000), batchtest.Make(7, 2, "x")), 0, at1},
-		// Not damage in truth, but nobody can tell: losing records in silence would be worse than not starting.
-		{"a good batch of a higher offset inside a torn one", slices.Concat(b0, batchtest.Make(2, 1, string(inner), strings.Repeat("x", 100))[:250]), 0, at1},
+		{"whole", all, len(all), 6, -1},
+		{"whole, nothing known as synced", all, 0, 6, -1},
+		{"last byte missing", all[:len(all)-1], at2, 4, -1},
+		{"cut in a header", all[:at2+10], at2, 4, -1},
+		{"cut in the first header", all[:10], 0, 0, -1},
+		{"zeros at the end", append(slices.Clone(all), make([]byte, 5000)...), len(all), 6, -1},
+		{"a flipped bit in the last batch", flip(len(all) - 1), at2, 4, -1},
+		{"a torn batch with an older batch in it", append(slices.Clone(all), batchtest.Make(6, 2, string(b0), "torn")[:120]...), len(all), 6, -1},
+		{"a huge length in the last batch", huge(at2), at2, 4, -1},
+		// Sectors that were never synced survive a loss of power in any order.
+		{"a bad batch, a good one behind", flip(at2 - 1), at1, 2, -1},
+		{"a bad first batch, good ones behind", flip(at1 - 1), 0, 0, -1},
+		{"a batch of zeros, a good one behind", slices.Concat(b0, make([]byte, len(b1)), b2), at1, 2, -1},
+		{"a base offset whose sector is gone", slices.Concat(b0, make([]byte, 8), b1[8:], b2), at1, 2, -1},
+		{"garbage, then a good batch far behind", slices.Concat(b0, bytes.Repeat([]byte{2}, 300_000), batchtest.Make(7, 2, "x")), at1, 2, -1},
+		{"a good batch of a higher offset inside a torn one", slices.Concat(b0, batchtest.Make(2, 1, string(inner), strings.Repeat("x", 100))[:250]), at1, 2, -1},
+		// What was synced does not tear.
+		{"a synced byte missing", all[:len(all)-1], len(all), 0, at2},
+		{"a synced batch missing at the end", all[:at2], len(all), 0, at2},
+		{"all of the file missing", nil, at1, 0, 0},
+		{"a flipped bit in the last batch, synced", flip(len(all) - 1), len(all), 0, at2},
+		{"a flipped bit in the first batch", flip(at1 - 1), at1, 0, 0},
+		{"a flipped bit in the middle batch", flip(at2 - 1), at2, 0, at1},
+		{"a huge length in the middle", huge(at1), at2, 0, at1},
+		{"a bad magic in the middle", flip(at1 + 16), at2, 0, at1},
+		{"a flipped base offset", flip(at1 + 7), at2, 0, at1},
+		{"a flipped base offset at the end", flip(at2 + 7), len(all), 0, at2},
+		{"a batch missing", slices.Concat(b0, b2), at2, 0, at1},
+		{"a batch twice", slices.Concat(b0, b0), at2, 0, at1},
+		{"an epoch that goes back", slices.Concat(b0, b1, batchtest.Make(4, 0, "e")), at2 + 1, 0, at2},
+		{"a negative epoch", slices.Concat(b0, batchtest.Make(2, -1, "e")), at1 + 1, 0, at1},
+		{"garbage, synced", slices.Concat(b0, bytes.Repeat([]byte{2}, 300_000)), at1 + 1, 0, at1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m := vfs.NewMem()
 			store(t, m, firstSegment, c.data)
+			if c.synced > 0 {
+				storeMark(t, m, 0, c.synced, 1, 2, 3) // with a torn one behind
+			}
 			l, err := partlog.Open(m, "log", partlog.Options{})
 			if c.damage >= 0 {
 				var d *partlog.DamageError
@@ -178,6 +204,104 @@ func TestRecoverManySegments(t *testing.T) {
 				t.Errorf("Open = %v, want damage of %s", err, want)
 			}
 		})
+	}
+}
+
+// What a mark says is checked against what is there; a mark that is none says nothing.
+func TestRecoverMarks(t *testing.T) {
+	b0, b1 := batchtest.Make(0, 1, "a", "b"), batchtest.Make(2, 1, "c", "d")
+	const second = "log/00000000000000000002.log"
+	build := func() *vfs.Mem {
+		m := vfs.NewMem()
+		store(t, m, firstSegment, b0)
+		store(t, m, second, b1)
+		return m
+	}
+	damaged := func(m *vfs.Mem, file string) {
+		t.Helper()
+		_, err := partlog.Open(m, "log", small)
+		if d := (*partlog.DamageError)(nil); !errors.As(err, &d) || d.File != file {
+			t.Errorf("Open = %v, want damage of %s", err, file)
+		}
+	}
+	m := build()
+	storeMark(t, m, 2, len(b1))
+	if end := open(t, m).End(); end != 4 {
+		t.Errorf("the log ends at %d, want 4", end)
+	}
+	if err := m.Remove(second); err != nil {
+		t.Fatal(err)
+	}
+	damaged(m, second) // the last segment is missing
+	if err := m.Remove(firstSegment); err != nil {
+		t.Fatal(err)
+	}
+	damaged(m, second) // and all others
+
+	m = build()
+	storeMark(t, m, 0, len(b0)) // of a time before the roll: it says nothing of the last segment
+	store(t, m, second, b1[:len(b1)-1])
+	if end := open(t, m).End(); end != 2 {
+		t.Errorf("the log ends at %d, want 2", end)
+	}
+
+	m = build()
+	store(t, m, second, b1[:len(b1)-1])
+	store(t, m, "log/synced", bytes.Repeat([]byte{7}, 10_000))
+	if end := open(t, m).End(); end != 2 {
+		t.Errorf("with a mark that is none the log ends at %d, want 2", end)
+	}
+	if end := open(t, m).End(); end != 2 {
+		t.Errorf("opened again it ends at %d, want 2", end)
+	}
+}
+
+// After each sync the end is known, and after a cut nothing beyond it is.
+func TestMarksFollowTheLog(t *testing.T) {
+	m := vfs.NewMem()
+	l := open(t, m)
+	rot := func() error {
+		var name string
+		var b []byte
+		for _, file := range segments(t, m) {
+			if content := load(t, m, "log/"+file); len(content) > 0 { // a cut may have emptied the last
+				name, b = "log/"+file, content
+			}
+		}
+		b[len(b)-1] ^= 1
+		store(t, m, name, b)
+		_, err := partlog.Open(m, "log", small)
+		b[len(b)-1] ^= 1
+		store(t, m, name, b)
+		return err
+	}
+	var d *partlog.DamageError
+	for i := range 450 { // more than the file holds before it begins anew
+		fill(t, l, 1)
+		if err := errors.Join(l.File().Sync(), l.Synced()); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 0 || i > 440 {
+			if err := rot(); !errors.As(err, &d) {
+				t.Fatalf("after %d appends a bad last batch is %v, want damage", i+1, err)
+			}
+		}
+	}
+	if i, err := m.Stat("log/synced"); err != nil || i.Size > 4000 {
+		t.Errorf("the marks take %d bytes, %v", i.Size, err)
+	}
+	for _, to := range []int64{899, 880, 500, 6} {
+		if _, err := l.Truncate(to); err != nil {
+			t.Fatal(err)
+		}
+		found := m.Crash(vfs.CrashOptions{})
+		if end := open(t, found).End(); end != to-to%2 {
+			t.Errorf("after a cut to %d and a loss of power the log ends at %d", to, end)
+		}
+		m, l = found, open(t, found)
+		if err := rot(); !errors.As(err, &d) {
+			t.Errorf("after a cut to %d a bad last batch is %v, want damage", to, err)
+		}
 	}
 }
 

@@ -19,7 +19,10 @@ const (
 	frameMagic = 0x5ec0da7a // any number that zeros and text do not make
 	frameHead  = 4 + 4 + 4
 
-	kindSave = 1
+	kindSave = 1 // 2 is kept for compaction
+	kindMark = 3
+
+	markSize = frameHead + 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -109,6 +112,14 @@ func parseFrame(b []byte, left int64) (frame, error) {
 		return frame{}, fmt.Errorf("frame cut short: %d bytes of %d", left-frameHead, f.length)
 	}
 	return f, nil
+}
+
+// appendMark encodes the whole frame of a mark.
+func appendMark(b []byte, seq uint64, pos int64) []byte {
+	at := len(b)
+	b = append(append(b, make([]byte, frameHead)...), kindMark)
+	sealFrame(b[at:], seq, pos)
+	return b
 }
 
 // appendSave encodes the body of a save.

@@ -9,15 +9,19 @@
 //	frames:  magic uint32, length uint32, CRC uint32, body
 //	body:    kind (1: save), then for a save
 //	         hard state: 0, or 1 length uint32 protobuf; entries: count uint32, each length uint32 protobuf
+//	         (3: mark) nothing: all that stands before it in the segment was durable when it was written
 //
 // One Save is one frame, so a crash keeps it whole or not at all. A frame's CRC also covers its segment's number and its
 // position: a frame that got elsewhere is none. An entry replaces those of the same and higher indexes before it.
 //
 // # What a crash may leave
 //
-// A segment is synced before the next is made, and its header before any frame, so only the last one can hold torn
-// bytes: they are cut at open. Anything else (a bad frame with a good one behind it, a gap in the indexes, a commit index beyond the last
-// entry) is damage, which Open refuses with a *DamageError.
+// A segment is synced before the next is made, and its header before any frame, so only the last one can hold bytes that
+// were never synced. A loss of power finds any of their sectors and loses the others, so good frames may stand behind
+// torn ones. What tells that from damage is the mark, which is written after each sync (without a sync of its own: a killed
+// process leaves it to the kernel, a loss of power may lose it). At open the last segment is cut at its first bad
+// byte, unless a mark stands behind it. That, and anything else (a bad frame in an earlier segment, a gap in the
+// indexes, a commit index beyond the last entry), is damage, which Open refuses with a *DamageError.
 //
 // # Compaction
 //
@@ -39,7 +43,7 @@ import (
 )
 
 // Format is the version of the format on disk that this package writes, and the only one it reads.
-const Format = 1
+const Format = 2
 
 // Options of a log. The zero value gives the defaults.
 type Options struct {
@@ -72,6 +76,7 @@ type Log struct {
 	path string
 	seq  uint64
 	size int64
+	mark int64 // where the last mark in the file ends, or the header: nothing behind it is known as synced at an open
 
 	hard   *pb.HardState // the last one saved
 	last   uint64        // index of the last entry, 0 if none
@@ -210,7 +215,7 @@ func (l *Log) create(seq uint64) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	l.file, l.path, l.seq, l.size = f, path, seq, int64(len(head))
+	l.file, l.path, l.seq, l.size, l.mark = f, path, seq, int64(len(head)), int64(len(head))
 	return nil
 }
 
@@ -222,11 +227,29 @@ func (l *Log) Sync() error {
 	if err := l.file.Sync(); err != nil {
 		return l.fail(fmt.Errorf("sync %s: %w", l.path, err))
 	}
+	return l.Synced()
+}
+
+// Synced tells the log that File was synced and nothing saved since. It writes a mark that says so; a mark that
+// cannot be written poisons the log.
+func (l *Log) Synced() error {
+	if l.failed != nil {
+		return l.failed
+	}
+	if l.size == l.mark {
+		return nil
+	}
+	l.buf = appendMark(l.buf[:0], l.seq, l.size)
+	if _, err := l.file.Write(l.buf); err != nil {
+		return l.fail(fmt.Errorf("mark %s as synced: %w", l.path, err))
+	}
+	l.size += markSize
+	l.mark = l.size
 	return nil
 }
 
 // File is the file that holds every byte not yet synced, for a group commit with other files. It changes with the next
-// Save. If its sync fails, tell the log with Fail.
+// Save. Tell the log how its sync went, with Synced or Fail.
 func (l *Log) File() vfs.File { return l.file }
 
 // Fail poisons the log: every later call answers an error that wraps err.

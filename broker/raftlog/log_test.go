@@ -168,14 +168,17 @@ func TestSaveRefuses(t *testing.T) {
 	same(t, st, hard(1, 1, 5), ents(1, 1, 5))
 }
 
-// threeSaves answers the bytes of a segment and where each save begins.
+// markSize is the length of a mark in a segment.
+const markSize = 12 + 1
+
+// threeSaves answers the bytes of a segment and where each save begins. The last save was not synced: no mark stands behind it.
 func threeSaves(t testing.TB) (b []byte, at [3]int) {
 	m := vfs.NewMem()
 	l, _ := open(t, m, raftlog.Options{})
 	for i := range at {
 		at[i] = len(load(t, m, firstSegment))
 		n := uint64(i)
-		save(t, l, hard(1, 2, n), ents(1, 2*n+1, 2*n+2), true)
+		save(t, l, hard(1, 2, n), ents(1, 2*n+1, 2*n+2), i < 2)
 	}
 	return load(t, m, firstSegment), at
 }
@@ -207,11 +210,16 @@ func TestRecover(t *testing.T) {
 		{"a header of zeros", make([]byte, at[0]), 0, -1},
 		{"a flipped bit in the header", flip(20), 0, 0},
 		{"a flipped bit in the file's magic", flip(3), 0, 0},
-		{"a flipped bit in the first frame", flip(at[1] - 1), 0, at[0]},
-		{"a flipped bit in the middle frame", flip(at[2] - 1), 0, at[1]},
+		{"a flipped bit in the first frame", flip(at[1] - markSize - 1), 0, at[0]},
+		{"a flipped bit in the middle frame", flip(at[2] - markSize - 1), 0, at[1]},
+		{"a flipped bit in the first mark", flip(at[1] - 1), 0, at[1] - markSize},
 		{"a flipped bit in the middle frame's magic", flip(at[1]), 0, at[1]},
 		{"a huge length in the middle", flip(at[1] + 7), 0, at[1]},
-		{"garbage, and a good frame far behind", goodFrameBehind(slices.Clone(all[:at[1]]), 300_000), 0, at[1]},
+		{"garbage, and a mark far behind", frameBehind(slices.Clone(all[:at[1]]), 300_000, []byte{3}), 0, at[1]},
+		{"garbage, and a mark of another place behind", append(frameBehind(slices.Clone(all[:at[1]]), 300, nil), all[at[1]-markSize:at[1]]...), 1, -1},
+		// Sectors that were never synced survive a loss of power in any order.
+		{"garbage, and a good save far behind", frameBehind(slices.Clone(all[:at[1]]), 300_000, []byte{1, 0, 0, 0, 0, 0}), 1, -1},
+		{"a sector of zeros, and a good save behind", append(slices.Concat(all[:at[2]], make([]byte, 512)), sealed(1, uint64(at[2]+512), []byte{1, 0, 0, 0, 0, 0})...), 2, -1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -256,10 +264,13 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// goodFrameBehind appends n bytes of garbage and then a frame that is sealed for its place.
-func goodFrameBehind(b []byte, n int) []byte {
+// frameBehind appends n bytes of garbage and then, if there is a body, a frame that is sealed for its place.
+func frameBehind(b []byte, n int, body []byte) []byte {
 	b = append(b, slices.Repeat([]byte{0x7a}, n)...)
-	return append(b, sealed(1, uint64(len(b)), []byte{1, 0, 0, 0, 0, 0})...)
+	if body == nil {
+		return b
+	}
+	return append(b, sealed(1, uint64(len(b)), body)...)
 }
 
 // sealed writes a frame as the package's doc describes it, without the package's own code.
@@ -297,6 +308,7 @@ func TestRecoverNonsense(t *testing.T) {
 		"hard state length":            {1, 1, 0xff, 0xff, 0xff, 0xff},
 		"entry count":                  {1, 0, 0xff, 0xff, 0xff, 0xff},
 		"bytes behind the entries":     {1, 0, 0, 0, 0, 0, 0},
+		"bytes behind a mark":          {3, 0},
 		"a gap in the indexes":         entry(ents(1, 8, 8)[0]),
 		"index 0":                      entry(ents(1, 0, 0)[0]),
 		"commit beyond the last entry": append(append(le.AppendUint32([]byte{1, 1}, uint32(len(commit))), commit...), 0, 0, 0, 0),
@@ -386,10 +398,10 @@ func TestOtherNodeOrFormat(t *testing.T) {
 		t.Errorf("another node's log: %v", err)
 	}
 	b := load(t, m, firstSegment)
-	b[8] = 2
+	b[8] = raftlog.Format + 1
 	store(t, m, firstSegment, b)
 	_, _, err = raftlog.Open(m, "raft", 1, raftlog.Options{})
-	if e := (*raftlog.FormatError)(nil); !errors.As(err, &e) || e.Have != 2 || e.Hint() == "" {
+	if e := (*raftlog.FormatError)(nil); !errors.As(err, &e) || e.Have != raftlog.Format+1 || e.Hint() == "" {
 		t.Errorf("a newer format: %v", err)
 	}
 }

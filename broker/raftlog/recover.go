@@ -1,13 +1,11 @@
 package raftlog
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -173,12 +171,12 @@ func (l *Log) load(seq uint64, last, whole bool, st *State) error {
 		if !last || whole {
 			return damage
 		}
-		at, err := findFrame(f, seq, l.size+1, size)
+		at, err := findMark(f, seq, l.size+1, size)
 		if err != nil {
 			return err
 		}
 		if at >= 0 {
-			damage.Reason += fmt.Sprintf("; yet a good frame follows at byte %d", at)
+			damage.Reason += fmt.Sprintf("; yet it was synced, says the mark at byte %d", at)
 			return damage
 		}
 		st.Cut += size - l.size
@@ -189,10 +187,10 @@ func (l *Log) load(seq uint64, last, whole bool, st *State) error {
 	if last {
 		// A process that was killed may have left bytes and names that only the kernel holds. From here on they count
 		// as durable (a vote, above all), so they must be.
-		if err := f.Sync(); err != nil {
+		if err := errors.Join(f.Sync(), l.fs.SyncDir(l.dir)); err != nil {
 			return err
 		}
-		return l.fs.SyncDir(l.dir)
+		return l.Synced()
 	}
 	l.file = nil
 	return f.Close()
@@ -214,7 +212,7 @@ func (l *Log) loadHeader(f vfs.File, size int64) error {
 	case h.seq != l.seq:
 		return &DamageError{File: l.path, Reason: fmt.Sprintf("the header says segment %d", h.seq)}
 	}
-	l.size = headerSize
+	l.size, l.mark = headerSize, headerSize
 	return nil
 }
 
@@ -241,10 +239,16 @@ func (l *Log) scan(size int64, st *State) (bad, err error) {
 		if crc := crc32.Update(frameSalt(l.seq, l.size, uint32(f.length)), castagnoli, body); crc != f.crc {
 			return fmt.Errorf("frame CRC computed %08x, stored %08x", crc, f.crc), nil
 		}
-		if err := st.add(body); err != nil {
-			return nil, &DamageError{File: l.path, Pos: l.size, Reason: err.Error()}
+		isMark := len(body) == 1 && body[0] == kindMark
+		if !isMark {
+			if err := st.add(body); err != nil {
+				return nil, &DamageError{File: l.path, Pos: l.size, Reason: err.Error()}
+			}
 		}
 		l.size += frameHead + f.length
+		if isMark {
+			l.mark = l.size
+		}
 	}
 	return nil, nil
 }
@@ -267,14 +271,16 @@ func (st *State) add(body []byte) error {
 	return nil
 }
 
-// searchChunk is how many positions findFrame looks at with one read.
+// searchChunk is how many positions findMark looks at with one read.
 const searchChunk = 256 << 10
 
-// findFrame looks in [from, size) for a frame with a good CRC, and answers its position or -1.
-func findFrame(f vfs.File, seq uint64, from, size int64) (int64, error) {
+// findMark looks in [from, size) for a mark, and answers its position or -1. One that stands there by chance, or was
+// written for another place, does not have the checksum.
+func findMark(f vfs.File, seq uint64, from, size int64) (int64, error) {
 	magic := binary.LittleEndian.AppendUint32(nil, frameMagic)
-	buf := make([]byte, searchChunk+frameHead)
-	for start := from; start+frameHead <= size; start += searchChunk {
+	buf := make([]byte, searchChunk+markSize-1)
+	var mark []byte
+	for start := from; start+markSize <= size; start += searchChunk {
 		chunk := buf[:min(int64(len(buf)), size-start)]
 		if err := readAt(f, chunk, start); err != nil {
 			return -1, err
@@ -285,41 +291,13 @@ func findFrame(f vfs.File, seq uint64, from, size int64) (int64, error) {
 				break
 			}
 			i += next
-			if i >= searchChunk || i+frameHead > len(chunk) {
-				break // the next chunk begins with it, or the file ends
-			}
 			at := start + int64(i)
-			fr, bad := parseFrame(chunk[i:], size-at)
-			if bad != nil {
-				continue
-			}
-			crc, err := checksum(f, at+frameHead, fr.length, frameSalt(seq, at, uint32(fr.length)))
-			if err != nil {
-				return -1, err
-			}
-			if crc == fr.crc {
+			if mark = appendMark(mark[:0], seq, at); bytes.HasPrefix(chunk[i:], mark) {
 				return at, nil
 			}
 		}
 	}
 	return -1, nil
-}
-
-// checksum goes on from crc over length bytes at pos, a buffer at a time.
-func checksum(f vfs.File, pos, length int64, crc uint32) (uint32, error) {
-	r := bufio.NewReader(io.NewSectionReader(f, pos, length))
-	for left := length; left > 0; {
-		piece, err := r.Peek(int(min(left, int64(r.Size()))))
-		if err != nil {
-			return 0, err
-		}
-		crc = crc32.Update(crc, castagnoli, piece)
-		left -= int64(len(piece))
-		if _, err := r.Discard(len(piece)); err != nil {
-			return 0, err
-		}
-	}
-	return crc, nil
 }
 
 // readAt fills b, which the file's size says is there.
