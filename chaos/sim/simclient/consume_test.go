@@ -104,6 +104,33 @@ func TestMoreConsumersThanPartitions(t *testing.T) {
 	}
 }
 
+// While the old leader's answer is on its way, the new one is not asked: a record would be given twice.
+func TestAPartitionIsInOneFetchAtATime(t *testing.T) {
+	w := newWorld(t, Config{Readers: 1})
+	w.log("orders", 1).leader = 3 // node 2 leads nothing yet
+	w.c.Read(w.now, orders)
+	w.start(produceOp("p0", 1, 0, 0))
+	w.runFor(200 * ms)
+	w.hold, w.fetches = true, true
+	w.start(produceOp("p1", 1, 0, 2))
+	w.runFor(200 * ms)
+	l := w.log("orders", 0)
+	l.leader, l.epoch = 2, 2
+	w.start(produceOp("p2", 1, 0, 4), produceOp("p3", 1, 1, 0)) // the first finds the leader moved
+	w.runFor(500 * ms)
+	w.start(produceOp("p4", 1, 0, 6))
+	w.runFor(100 * ms)
+	if n := w.sends("Fetch", 2); n != 0 {
+		t.Errorf("the new leader was asked %d times", n)
+	}
+	w.release()
+	w.runFor(second)
+	wantContinuous(t, w.given(0), l.records(t))
+	if n := len(l.records(t)); n != 6 {
+		t.Errorf("%d records in the log, want 6: the leader did not move as meant", n)
+	}
+}
+
 // A leader whose high watermark does not reach past what was acknowledged is evidence, though nothing is given.
 func TestAStaleHighWatermarkIsRecorded(t *testing.T) {
 	w := newWorld(t, Config{Readers: 1})

@@ -59,7 +59,7 @@ func (c *Clients) route(now int64, t *task) {
 		l = &lane{node: key.node}
 		c.lanes[key] = l
 	}
-	if len(l.waiting) > 0 || c.full(l) {
+	if c.full(l) { // and whoever waits there is served first: see drainLane
 		t.state, t.lane = stateWaiting, l
 		l.waiting = append(l.waiting, t)
 		return

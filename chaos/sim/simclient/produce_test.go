@@ -225,6 +225,33 @@ func TestALostLeader(t *testing.T) {
 	}
 }
 
+func TestWhatWaitsBehindALostConnectionIsSentAnew(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.start(produceOp("p0", 1, 0, 0))
+	w.runFor(10 * ms)
+	w.hold = true
+	var ops []*history.Operation
+	for i := range 8 {
+		ops = append(ops, produceOp(fmt.Sprint("p", 1+i), 1, 0, uint64(2+2*i)))
+	}
+	w.start(ops...)
+	w.runFor(10 * ms)
+	w.hold, w.held = false, nil
+	for id, node := range w.where {
+		if node == 1 && w.flying[id] == DefaultInFlight {
+			w.end(id, w.c.Closed)
+		}
+	}
+	w.runFor(200 * ms)
+	for i, op := range ops {
+		want := history.Unknown
+		if i >= DefaultInFlight {
+			want = history.OK
+		}
+		wantOutcome(t, op, want)
+	}
+}
+
 func TestWithoutAcksNothingIsAwaited(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.start(produceOp("p1", 1, 0, 0))
@@ -270,6 +297,18 @@ func TestMetadataIsAskedOfANodeThatAnswers(t *testing.T) {
 		w.start(again)
 		w.runFor(second)
 		wantOutcome(t, again, history.OK)
+	}
+}
+
+func TestWhenAllNodesAreDownEachIsTriedAtTimes(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.down[1], w.down[2], w.down[3] = true, true, true
+	w.start(produceOp("p1", 1, 0, 0))
+	w.runFor(900 * ms)
+	for node := int32(1); node <= 3; node++ {
+		if n := w.sends("Metadata", node); n < 3 || n > 8 {
+			t.Errorf("node %d was asked %d times in 0.9 s, want about six", node, n)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type world struct {
 	drops   map[int32]bool // closes the connection with the request in hand
 	held    []func()       // answers held back while hold is set
 	hold    bool
+	fetches bool                                             // hold only those to fetches
 	answers func(node int32, req kmsg.Request) kmsg.Response // in place of the node's own, if not nil
 
 	where   map[Conn]int32
@@ -197,11 +198,12 @@ func (w *world) arrive(o Out) {
 			}
 		})
 	}
-	if w.hold {
+	f, fetch := o.Req.(*kmsg.FetchRequest)
+	if w.hold && (fetch || !w.fetches) {
 		w.held = append(w.held, reply)
 		return
 	}
-	if f, is := o.Req.(*kmsg.FetchRequest); is && f.MaxWaitMillis > 0 && empty(resp.(*kmsg.FetchResponse)) {
+	if fetch && f.MaxWaitMillis > 0 && empty(resp.(*kmsg.FetchResponse)) {
 		w.after(int64(f.MaxWaitMillis)*ms, reply)
 		return
 	}
@@ -220,7 +222,7 @@ func empty(resp *kmsg.FetchResponse) bool {
 }
 
 func (w *world) release() {
-	w.hold = false
+	w.hold, w.fetches = false, false
 	for _, reply := range w.held {
 		reply()
 	}
