@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -34,6 +35,16 @@ type raftState struct {
 type model struct {
 	logs map[core.PartitionID][]logState // the last one is the current one
 	raft []raftState                     // the last one is the current one
+	// padding is how many bytes a record value or raft entry is made longer at most, so that unsynced ones fill several sectors.
+	padding int
+}
+
+// pad draws the padding of one value.
+func (m *model) pad(t *rapid.T) string {
+	if m.padding == 0 {
+		return ""
+	}
+	return strings.Repeat("x", rapid.IntRange(0, m.padding).Draw(t, "padding"))
 }
 
 func (m *model) log(p core.PartitionID) *logState {
@@ -83,7 +94,9 @@ func (m *model) drawRaft(t *rapid.T) core.DiskOp {
 	after := raftState{hard: now.hard, entries: now.entries}
 	if n := rapid.IntRange(0, 3).Draw(t, "entries"); n > 0 {
 		for i := range uint64(n) {
-			op.Entries = append(op.Entries, entry(max(term, 1), from+i))
+			e := entry(max(term, 1), from+i)
+			e.Data = append(e.Data, m.pad(t)...)
+			op.Entries = append(op.Entries, e)
 		}
 		after.entries = slices.Concat(now.entries[:from-1], op.Entries)
 	}
@@ -117,6 +130,7 @@ func (m *model) drawLogs(t *rapid.T) []core.DiskOp {
 			for range rapid.IntRange(1, 3).Draw(t, "batches") {
 				epoch += int32(rapid.IntRange(0, 1).Draw(t, "epoch"))
 				values := rapid.SliceOfN(rapid.StringN(0, 100, 200), 1, 3).Draw(t, "values")
+				values[0] += m.pad(t)
 				op.Data = append(op.Data, batchtest.Make(end, epoch, values...)...)
 				end += int64(len(values))
 			}

@@ -27,6 +27,9 @@ func simDisk() *vfs.Sim {
 	})
 }
 
+// simOpts make segments of several sectors.
+var simOpts = disk.Options{Node: 1, SegmentBytes: 6000, RaftSegmentBytes: 6000}
+
 // drawLoss draws what a loss of power leaves: a hash decides on each sector, length and name alone, leaning to the
 // oldest, the newest, or neither.
 func drawLoss(t *rapid.T) vfs.Choose {
@@ -54,7 +57,7 @@ func TestSimCrashAnywhere(t *testing.T) {
 	crashedInDo, cuts := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		fsys := simDisk()
-		mod := &model{logs: map[core.PartitionID][]logState{}, raft: []raftState{{hard: &pb.HardState{}}}}
+		mod := &model{logs: map[core.PartitionID][]logState{}, raft: []raftState{{hard: &pb.HardState{}}}, padding: 700}
 		lastBoot := uint64(0)
 		crash := func(from int64) (inside bool) {
 			end := max(from, fsys.End())
@@ -69,7 +72,7 @@ func TestSimCrashAnywhere(t *testing.T) {
 		openDir := func() (*disk.Dir, core.Boot, uint64, int64) {
 			start := fsys.End()
 			fsys.Begin(start)
-			d, boot, n, err := disk.Open(fsys, "data", opts)
+			d, boot, n, err := disk.Open(fsys, "data", simOpts)
 			if err != nil {
 				t.Fatal(err)
 			}
