@@ -156,19 +156,16 @@ func (c *Clients) consumeAnswered(now int64, l *fetchLane, answer kmsg.Response)
 		c.consumeLost(now, l)
 		return
 	}
-	lacking := false
 	for _, a := range l.asks {
 		rp := answerOf(resp, a.of.part)
 		if rp == nil || !c.given(now, l, a, rp) {
 			c.distrust(now, a.of.part, l.node)
-			lacking = true
 		}
 	}
-	if lacking { // another lane may have what this one lost
-		c.pollAll(now)
-		return
+	// A partition may have moved to another lane meanwhile, which had to wait for this answer.
+	for _, l := range l.of.lanes {
+		c.poll(now, l)
 	}
-	c.poll(now, l)
 }
 
 func answerOf(resp *kmsg.FetchResponse, p *part) *kmsg.FetchResponseTopicPartition {
