@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"soak/history"
@@ -41,6 +42,10 @@ const (
 	Partition  = "partition"   // the targets are cut from all other nodes, with Clients also from clients
 )
 
+// ErrLapsed is wrapped by a Probe's error that says: the fault is seen not to be in effect, although nobody has healed it. Any other
+// error of a Probe says that it could not be looked at.
+var ErrLapsed = errors.New("the fault is not in effect any more")
+
 // Spec is a fault as the run loop asks for it, with its targets resolved.
 type Spec struct {
 	ID      int
@@ -67,7 +72,8 @@ type Cluster interface {
 	// Inject brings the fault about and returns once its effect has been seen in the data path (or ctx ends: then the error
 	// says that no evidence was seen). Evidence covers phases "before" and "during".
 	Inject(ctx context.Context, f Spec) ([]history.Evidence, error)
-	// Probe looks once more whether the fault with this id is still in effect: evidence of phase "during".
+	// Probe looks once more whether the fault with this id is still in effect: evidence of phase "during", and an error that wraps
+	// ErrLapsed where a part of it is not. A part that cannot show now whether it is gives neither.
 	Probe(ctx context.Context, id int) ([]history.Evidence, error)
 	// Heal ends the fault and returns once the end has been seen: evidence of phase "after". Killed nodes are started again.
 	// Healing what is already healed does nothing.

@@ -139,7 +139,7 @@ func (c *coverage) measures(started int64, ready bool) []Measure {
 			continue
 		}
 		proven++
-		long += int64(btoi(f.HealAsked-f.Effective > c.run.SessionTimeout+c.run.ElectionInterval))
+		long += int64(btoi(f.Lasted() > c.run.SessionTimeout+c.run.ElectionInterval))
 		onLeader += int64(btoi(f.OnRaftLeader))
 	}
 	drained, replicas := c.drains.counts()
@@ -157,14 +157,17 @@ func (c *coverage) measures(started int64, ready bool) []Measure {
 	}
 }
 
-// unproven names each fault that was asked for and has no evidence.
+// unproven names each fault that was asked for and has no evidence, or did not last until it was to be healed.
 func (c *coverage) unproven() []string {
 	var out []string
 	for _, f := range c.faults {
-		if f.Proven() {
+		text := fmt.Sprintf("fault %d, %s, has no evidence of its effect", f.ID, f.Words())
+		switch {
+		case f.Lapsed != 0:
+			text = fmt.Sprintf("fault %d, %s, ended before it was to be healed", f.ID, f.Words())
+		case f.Proven():
 			continue
 		}
-		text := fmt.Sprintf("fault %d, %s, has no evidence of its effect", f.ID, f.Words())
 		if f.Error != "" {
 			text += ": " + f.Error
 		}

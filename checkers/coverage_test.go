@@ -117,6 +117,12 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 			}
 		}},
 		{"topics through followers", "topics auto-created through followers 1 of 2", func(s *story) { s.run.Minimums.AutoCreated = 2 }},
+		{"a fault that lasted", "fault 1, kill of raft-leader, ended before it was to be healed: it did not last: n1 runs", func(s *story) {
+			s.faults[0].Lapsed, s.faults[0].Error = s.faults[0].HealAsked-1, "it did not last: n1 runs"
+		}},
+		{"a long fault that was long", "long faults 1 of 2; fault 1, kill of raft-leader, ended before", func(s *story) {
+			s.faults[0].Lapsed = s.faults[0].Effective + 3*second
+		}},
 		{"a replica of the drain", "replicas read to their end 1 of 2; orders-0 on n2 was never read", dropOps(func(op *history.Operation) bool { return op.Drain != nil && op.Drain.Replica == 2 })},
 		{"topics to drain", "names no topic to read back", func(s *story) { s.run.RecordTopics = nil }},
 		{"an end in order", "the run was interrupted: SIGINT", func(s *story) { s.run.Interrupted = "SIGINT" }},

@@ -46,6 +46,13 @@ func goodRun() *story {
 			e.Body = &history.Stall{Nanos: 1}
 		}
 	}
+	orders := history.PartitionChange{Topic: "orders", Leader: 2, ISR: []int32{1, 2}, Replicas: []int32{2, 1}}
+	a := s.enter(2, 2, changes(createTopicCommand, orders), 1, 2)
+	s.event(2, &history.Claim{What: "created", Key: "orders", Index: a.Index})
+	s.view(2, "leader", 2, 0, 0, 8, 8)
+	s.op(history.Operation{Client: "consume-1", Node: 2, Consume: &history.ConsumeOp{Topic: "orders", To: 8, High: 8, Spans: []history.Span{{Producer: 1, Incarnation: 1, Count: 8}}}})
+	// An early fault, whose end the first writes follow.
+	s.faults = append([]*history.Fault{{ID: 4, Kind: "pause", Nodes: []int32{1}, Asked: 5, Effective: 6, HealAsked: 7, Healed: 8}}, s.faults...)
 	return s
 }
 
@@ -60,7 +67,7 @@ func TestJudgeASoundRun(t *testing.T) {
 			t.Errorf("%s: %s, %d %s: %s", v.Checker, v.Outcome, v.Checked, v.CheckedWhat, v.Reason)
 		}
 	}
-	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "6 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
+	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "13 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
 		t.Errorf("got %+v, %d pictures", r, len(pictures))
 	}
 	// A folder without its metrics is judged, and says so.
@@ -118,7 +125,7 @@ func TestTheWorstVerdictWins(t *testing.T) {
 		{"a harness error over inconclusive", func(s *story) { s.run.HarnessError = "disk full" }, Inconclusive, 4, "coverage: the harness failed: disk full"},
 		{"inconclusive", func(s *story) { s.run.Minimums.Intervals = 30 }, Inconclusive, 3, "coverage: intervals 10 of 30"},
 		{"inconclusive for many reasons", func(s *story) { s.run.Minimums.Intervals = 30; s.ops = nil }, Inconclusive, 3, "coverage: intervals 10 of 30"},
-		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "5 checkers hold, 1 not applicable"},
+		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "12 checkers hold, 1 not applicable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := goodRun()
@@ -247,7 +254,7 @@ func TestAKilledRunnersHistoryAccusesNobody(t *testing.T) {
 			s := goodRun()
 			s.op(misses(3000, 3001))
 			s.op(sees(3002, 3003, "z"))
-			s.op(sees(3004, 3005, "y")) // goodRun has one creation of unknown outcome, which explains one of the two
+			s.op(sees(3004, 3005, "y"))                                                  // goodRun has one creation of unknown outcome, which explains one of the two
 			l := &ledgerStory{story: s, logs: map[int32][]record{2: {8: {producer: 5}}}} // nor is the send of this record there
 			if c.outcome != Violated {
 				l.drain(2, 8, 9, 9, true)
@@ -270,7 +277,7 @@ func TestLiveCheckersAreThoseThatSaySo(t *testing.T) {
 	for _, c := range NewLive(&history.Run{}) {
 		live[c.ID()] = true
 	}
-	want := map[string]bool{SingleLeaderProposing: true, ZeroProposalErrors: true, NoCrash: true}
+	want := map[string]bool{SingleLeaderProposing: true, ZeroProposalErrors: true, MetadataAgreement: true, NoCrash: true}
 	if d := cmp.Diff(want, live); d != "" {
 		t.Error(d)
 	}

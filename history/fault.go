@@ -18,6 +18,7 @@ type Fault struct {
 	Effective    int64      `json:"effective,omitempty"` // when the evidence of its effect was seen, 0 if never
 	HealAsked    int64      `json:"heal_asked,omitempty"`
 	Healed       int64      `json:"healed,omitempty"` // when the evidence of its end was seen, 0 if never
+	Lapsed       int64      `json:"lapsed,omitempty"` // where it was seen to have ended before its healing was asked for: when it was last seen in effect
 	Evidence     []Evidence `json:"evidence,omitempty"`
 	OnRaftLeader bool       `json:"on_raft_leader,omitempty"` // a target was the raft leader when the fault was injected
 	Error        string     `json:"error,omitempty"`
@@ -25,6 +26,15 @@ type Fault struct {
 
 // Proven reports whether the fault's effect was seen in the data path.
 func (f *Fault) Proven() bool { return f.Effective != 0 }
+
+// Lasted is how long it was in effect for certain, in ns: from the evidence of its effect to the request to heal it, or as long as it was
+// seen if it ended before.
+func (f *Fault) Lasted() int64 {
+	if f.Lapsed != 0 {
+		return min(f.Lapsed, f.HealAsked) - f.Effective
+	}
+	return f.HealAsked - f.Effective
+}
 
 // Words says what the fault is, everywhere in the same way: "kill of n3 (partition-leader)"; before its nodes are chosen "kill of
 // partition-leader".

@@ -17,6 +17,7 @@ import (
 
 	"soak/chaos"
 	"soak/chaos/docker/sidecar"
+	"soak/history"
 )
 
 // renewEvery is how often a lease of sidecar.LeaseTime is renewed: one that is lost now and then does no harm.
@@ -34,6 +35,7 @@ type cut struct {
 	mu      sync.Mutex
 	conn    *client.ContainerAttachResult // nil before begin and after letGo
 	last    sidecar.Report
+	heard   time.Time     // when last came
 	ended   chan struct{} // closed when the sidecar says no more; nil before begin
 	lastErr error
 }
@@ -126,7 +128,7 @@ func (k *cut) hear(f frames) error {
 				return fmt.Errorf("reading its report %q: %w", chaos.Quote(one), err)
 			}
 			k.mu.Lock()
-			k.last = r
+			k.last, k.heard = r, time.Now()
 			k.mu.Unlock()
 		}
 		if len(line) > maxFrame {
@@ -143,8 +145,8 @@ func (k *cut) renew() {
 			return
 		case <-time.After(renewEvery):
 		}
-		if k.order(sidecar.Renew) != nil {
-			return // it has been let go, or is gone: then its rules go too
+		if k.order(sidecar.Renew) != nil && !k.begun() {
+			return // it has been let go; one order that fails may be followed by one that does not
 		}
 	}
 }
@@ -175,6 +177,30 @@ func (k *cut) failed() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.lastErr
+}
+
+// holds is fresh evidence that packets are dropped. A report that was on its way while the runner stood still is not fresh: after a pause of
+// the time between two reports all such have been read.
+func (k *cut) holds(ctx context.Context) ([]history.Evidence, error) {
+	since := time.Now().Add(sidecar.ReportEvery)
+	for {
+		k.mu.Lock()
+		r, heard, gone := k.last, k.heard, k.lastErr
+		k.mu.Unlock()
+		switch {
+		case gone != nil:
+			return nil, fmt.Errorf("%w: %w", chaos.ErrLapsed, gone)
+		case r.State != sidecar.Dropping:
+			return nil, fmt.Errorf("the sidecar of n%d is %s: %w", k.node.id, r.State, chaos.ErrLapsed)
+		case heard.After(since):
+			return k.evidence("during"), nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the sidecar of n%d says nothing: %w", k.node.id, ctx.Err())
+		case <-time.After(lookEvery):
+		}
+	}
 }
 
 // begun reports whether there is a sidecar that has not been let go.

@@ -251,24 +251,36 @@ func (c *cluster) Probe(ctx context.Context, id int) (evidence []history.Evidenc
 	f.state.Lock()
 	killed, paused, cuts := f.killed, f.paused, f.cuts
 	f.state.Unlock()
+	var errs []error
+	add := func(e []history.Evidence, err error) {
+		evidence = append(evidence, e...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("probing fault %d: %w", id, err))
+		}
+	}
 	for _, l := range killed {
-		if _, up := l.node.running(); !up {
-			evidence = append(evidence, seen("during", 0, "n%d is down", l.node.id))
+		if _, up := l.node.running(); up {
+			add(nil, fmt.Errorf("n%d runs: %w", l.node.id, chaos.ErrLapsed))
+		} else {
+			add([]history.Evidence{seen("during", 0, "n%d is down", l.node.id)}, nil)
 		}
 	}
 	for _, l := range paused {
-		state, err := c.inspect(ctx, l.node)
-		if err != nil {
-			return evidence, fmt.Errorf("probing fault %d: %w", id, err)
-		}
-		if state.Paused {
-			evidence = append(evidence, seen("during", 0, "n%d is frozen: container state %s", l.node.id, state.Status))
+		switch state, err := c.inspect(ctx, l.node); {
+		case err != nil:
+			add(nil, err)
+		case state.Paused:
+			add([]history.Evidence{seen("during", 0, "n%d is frozen: container state %s", l.node.id, state.Status)}, nil)
+		case state.Running:
+			add(nil, fmt.Errorf("n%d goes on, container state %s: %w", l.node.id, state.Status, chaos.ErrLapsed))
+		default: // killed meanwhile
+			add([]history.Evidence{seen("during", 0, "n%d is down: container state %s", l.node.id, state.Status)}, nil)
 		}
 	}
 	for _, k := range cuts {
-		evidence = append(evidence, k.evidence("during")...)
+		add(k.holds(ctx))
 	}
-	return evidence, nil
+	return evidence, errors.Join(errs...)
 }
 
 func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) {

@@ -3,6 +3,7 @@ package docker
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"soak/chaos"
 	"soak/chaos/docker/sidecar"
 )
 
@@ -95,6 +97,44 @@ func FuzzLogStream(f *testing.F) {
 		lines, _ := decode(log)
 		if total := len(strings.Join(lines, "")); total > len(log)+8*len(lines) {
 			t.Errorf("%d bytes of lines out of %d", total, len(log))
+		}
+	})
+}
+
+// The last report is no evidence of now: of a sidecar that is gone, of one whose lease ended, or of one that is silent.
+func TestACutThatIsNotSeenIsNoEvidence(t *testing.T) {
+	dropping := sidecar.Report{State: sidecar.Dropping, Packets: map[string]int64{"in n2": 7}}
+	for name, c := range map[string]struct {
+		cut    *cut
+		lapsed bool
+	}{
+		"gone":      {&cut{last: dropping, lastErr: errors.New("the sidecar of n1 ended")}, true},
+		"lease":     {&cut{last: sidecar.Report{State: sidecar.Removed}}, true},
+		"let pass":  {&cut{last: sidecar.Report{State: sidecar.Passing}}, true},
+		"is silent": {&cut{last: dropping, heard: time.Now()}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.cut.node = &node{id: 1}
+			cl := laidOut(3)
+			cl.faults[1] = &fault{cuts: []*cut{c.cut}}
+			ctx, cancel := context.WithTimeout(t.Context(), 3*sidecar.ReportEvery)
+			defer cancel()
+			e, err := cl.Probe(ctx, 1)
+			if err == nil || len(e) != 0 || errors.Is(err, chaos.ErrLapsed) != c.lapsed {
+				t.Errorf("%v, %v; want no evidence, lapsed %t", e, err, c.lapsed)
+			}
+		})
+	}
+	t.Run("goes on", func(t *testing.T) {
+		k := &cut{node: &node{id: 1}, last: dropping}
+		go func() {
+			time.Sleep(2 * sidecar.ReportEvery)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.heard = time.Now()
+		}()
+		if e, err := k.holds(t.Context()); err != nil || len(e) != 1 {
+			t.Errorf("%v, %v; want the report's count", e, err)
 		}
 	})
 }

@@ -222,22 +222,63 @@ func (c *cluster) Probe(ctx context.Context, id int) ([]history.Evidence, error)
 	f.state.Lock()
 	defer f.state.Unlock()
 	var evidence []history.Evidence
-	for _, l := range f.killed {
-		if _, up := l.node.running(); !up {
-			evidence = append(evidence, seen("during", 0, "n%d is down", l.node.id))
-		}
-	}
-	for _, l := range f.paused {
-		if state, err := l.process.ident.State(); err == nil && state == owner.Stopped {
-			evidence = append(evidence, l.stopped())
-		}
-	}
-	for _, l := range f.held {
-		if e, ok := l.blocked(); ok && !l.released {
+	var errs []error
+	add := func(e history.Evidence, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("probing fault %d: %w", id, err))
+		} else if e.What != "" {
 			evidence = append(evidence, e)
 		}
 	}
-	return evidence, nil
+	for _, l := range f.killed {
+		add(l.down())
+	}
+	for _, l := range f.paused {
+		add(l.still())
+	}
+	for _, l := range f.held {
+		add(l.shut())
+	}
+	return evidence, errors.Join(errs...)
+}
+
+// down is evidence that the node has not been started since.
+func (l *life) down() (history.Evidence, error) {
+	if _, up := l.node.running(); up {
+		return history.Evidence{}, fmt.Errorf("n%d runs: %w", l.node.id, chaos.ErrLapsed)
+	}
+	return seen("during", 0, "n%d is down", l.node.id), nil
+}
+
+// still is evidence that a paused process does not go on. One that has been killed meanwhile does not, until its node is started again.
+func (l *life) still() (history.Evidence, error) {
+	if !l.process.ident.Running() {
+		return l.down()
+	}
+	switch state, err := l.process.ident.State(); {
+	case err != nil && !l.process.ident.Running():
+		return l.down()
+	case err != nil:
+		return history.Evidence{}, err
+	case state != owner.Stopped:
+		return history.Evidence{}, fmt.Errorf("n%d (pid %d) goes on: %w", l.node.id, l.process.ident.PID, chaos.ErrLapsed)
+	}
+	return l.stopped(), nil
+}
+
+// shut is evidence that a link holds what comes, or nothing where nothing has come.
+func (l *cutLink) shut() (history.Evidence, error) {
+	if l.released {
+		return history.Evidence{}, nil
+	}
+	e, blocked := l.blocked()
+	if passed := l.proxy.Counters().Forwarded() - l.since.Forwarded(); passed > 0 {
+		return history.Evidence{}, fmt.Errorf("%d bytes went through %s: %w", passed, l.name, chaos.ErrLapsed)
+	}
+	if !blocked {
+		return history.Evidence{}, nil
+	}
+	return e, nil
 }
 
 func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) {

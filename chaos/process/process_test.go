@@ -255,10 +255,55 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// A fault that somebody else has ended is not taken for one in effect.
+func TestAFaultThatEndedByItselfIsSeen(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec chaos.Spec
+		end  func(t *testing.T, f fixture)
+	}{
+		"pause": {chaos.Spec{ID: 1, Kind: chaos.Pause, Nodes: []int32{1}}, func(t *testing.T, f fixture) {
+			p, _ := f.node(1).running()
+			if err := resume(p.cmd.Process); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"kill": {chaos.Spec{ID: 1, Kind: chaos.Kill, Nodes: []int32{1}}, func(t *testing.T, f fixture) {
+			if err := f.launch(f.ctx, f.node(1)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"partition": {chaos.Spec{ID: 1, Kind: chaos.Partition, Nodes: []int32{1}}, func(_ *testing.T, f fixture) {
+			f.links[pair{1, 2}].Resume()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t)
+			f.inject(t, c.spec)
+			if _, err := f.Probe(f.ctx, 1); err != nil {
+				t.Fatalf("while it lasts: %v", err)
+			}
+			c.end(t, f)
+			for {
+				_, err := f.Probe(f.ctx, 1)
+				if errors.Is(err, chaos.ErrLapsed) {
+					break
+				}
+				if err := sleep(f.ctx, lookEvery); err != nil {
+					t.Fatalf("nobody saw it: %v", err)
+				}
+			}
+			f.heal(t, 1)
+		})
+	}
+}
+
 func TestAPausedNodeCanBeKilled(t *testing.T) {
 	f := start(t)
 	f.inject(t, chaos.Spec{ID: 1, Kind: chaos.Pause, Nodes: []int32{1}})
 	f.inject(t, chaos.Spec{ID: 2, Kind: chaos.Kill, Nodes: []int32{1}})
+	if e, err := f.Probe(f.ctx, 1); err != nil || len(e) != 1 {
+		t.Errorf("probing the pause: %v, %v; want that the node is down", e, err)
+	}
 	if err := f.HealAll(f.ctx); err != nil {
 		t.Fatal(err)
 	}

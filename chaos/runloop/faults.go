@@ -351,6 +351,7 @@ func (l *Loop) faultHealed(in FaultHealed) {
 		st.fault.Healed = l.now
 		l.over(st, "")
 	case st.tries < healTries:
+		addError(&st.fault, fmt.Sprintf("healing it, try %d: %v", st.tries, in.Err))
 		st.retryAt = l.now + healRetry
 	default:
 		l.over(st, "healing it: "+in.Err.Error())

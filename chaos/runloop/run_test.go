@@ -362,6 +362,7 @@ func TestNoEvidenceNoEffect(t *testing.T) {
 	}
 }
 
+// What went wrong stays on record, also where a later try heals.
 func TestHealingIsTriedAgain(t *testing.T) {
 	for _, c := range []struct {
 		failures int
@@ -378,7 +379,7 @@ func TestHealingIsTriedAgain(t *testing.T) {
 		}
 		f.run(10 * time.Minute)
 		last := f.faults[len(f.faults)-1]
-		if last.ID != 2 || (last.Healed != 0) != c.healed || (last.Error == "") != c.healed {
+		if last.ID != 2 || (last.Healed != 0) != c.healed || !strings.HasPrefix(last.Error, "healing it, try 1: "+errInjected.Error()) {
 			t.Errorf("after %d failures: %+v", c.failures, last)
 		}
 	}

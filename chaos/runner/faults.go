@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -23,19 +24,23 @@ type activeFault struct {
 	effective bool // injected, and no heal asked for yet: worth probing
 	probing   bool
 	evidence  []history.Evidence
-	failed    error // the first probe that did not see the fault
+	failed    error // the first probe that could not look at the fault
+	seen      int64 // when it was last seen in effect
+	lapsed    error // the first probe that saw it not in effect
 }
 
 // probed is the answer to a probe.
 type probed struct {
 	id       int
+	asked    int64 // when
+	last     bool  // asked before the healing, and answered before it began
 	evidence []history.Evidence
 	err      error
 }
 
-func (f *faults) injected(in runloop.FaultInjected) {
+func (f *faults) injected(now int64, in runloop.FaultInjected) {
 	if a := f.byID[in.ID]; a != nil {
-		a.effective = in.Err == nil
+		a.effective, a.seen = in.Err == nil, now
 	}
 }
 
@@ -44,15 +49,23 @@ func (f *faults) probed(p probed) {
 	if a == nil {
 		return
 	}
-	a.probing = false
-	if !a.effective {
-		return // healing had begun: what it saw is neither during nor after
+	if !p.last {
+		a.probing = false
+		if !a.effective {
+			return // healing had begun: what it saw is neither during nor after
+		}
 	}
-	if p.err != nil {
+	switch {
+	case errors.Is(p.err, chaos.ErrLapsed):
+		if a.lapsed == nil {
+			a.lapsed = p.err
+		}
+	case p.err != nil:
 		if a.failed == nil {
 			a.failed = p.err
 		}
-		return
+	case len(p.evidence) > 0 && a.lapsed == nil:
+		a.seen = max(a.seen, p.asked)
 	}
 	if room := maxProbes - len(a.evidence); room > 0 {
 		a.evidence = append(a.evidence, p.evidence[:min(room, len(p.evidence))]...)
@@ -74,12 +87,19 @@ func (s *shell) inject(spec chaos.Spec) {
 	}()
 }
 
-// heal asks the cluster to heal a fault. An early end does not cut it short.
+// heal asks the cluster to heal a fault, after a last look whether it is still there. An early end does not cut it short, but for the look.
 func (s *shell) heal(id int) {
+	look := false
 	if a := s.faults.byID[id]; a != nil {
-		a.effective = false
+		look, a.effective = a.effective && !s.ending, false
 	}
 	go func() {
+		if look {
+			if p := s.probe(id); s.work.Err() == nil {
+				p.last = true
+				s.in.put(p)
+			}
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), faultTimeout)
 		defer cancel()
 		ev, err := s.cluster.Heal(ctx, id)
@@ -97,21 +117,31 @@ func (s *shell) probeAll() {
 			continue
 		}
 		a.probing = true
-		go func() {
-			ctx, cancel := context.WithTimeout(s.work, probeTimeout)
-			defer cancel()
-			ev, err := s.cluster.Probe(ctx, id)
-			s.in.put(probed{id, ev, err})
-		}()
+		go func() { s.in.put(s.probe(id)) }()
 	}
+}
+
+func (s *shell) probe(id int) probed {
+	ctx, cancel := context.WithTimeout(s.work, probeTimeout)
+	defer cancel()
+	asked := s.now()
+	ev, err := s.cluster.Probe(ctx, id)
+	return probed{id: id, asked: asked, evidence: ev, err: err}
 }
 
 // recordFault writes a fault's line, with what probing saw in the order of its times.
 func (s *shell) recordFault(f history.Fault) {
 	if a := s.faults.byID[f.ID]; a != nil {
 		delete(s.faults.byID, f.ID)
-		f.Evidence = append(slices.Clone(f.Evidence), a.evidence...)
+		f.Evidence = append(slices.Clone(a.evidence), f.Evidence...)
 		slices.SortStableFunc(f.Evidence, func(x, y history.Evidence) int { return cmp.Compare(x.Time, y.Time) })
+		if a.lapsed != nil {
+			f.Lapsed = a.seen
+			if f.Error != "" {
+				f.Error += "; "
+			}
+			f.Error += "it did not last: " + a.lapsed.Error()
+		}
 		if a.failed != nil {
 			s.note("probing fault %d (%s on %s): %v", f.ID, f.Kind, f.Target, a.failed)
 		}

@@ -235,9 +235,11 @@ func (s *shell) take(x any) {
 		}
 		s.step(runloop.ClusterStarted{Err: x.err})
 	case probed:
-		s.faults.probed(x)
+		if !s.finished { // then all is being healed
+			s.faults.probed(x)
+		}
 	case runloop.FaultInjected:
-		s.faults.injected(x)
+		s.faults.injected(s.now(), x)
 		s.step(x)
 	case runloop.Input:
 		s.step(x)

@@ -74,7 +74,7 @@ func TestRunFromStartToEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if want := []string{"start", "inject 1 kill", "probe 1", "probe 1", "probe 1", "heal 1", "heal all", "close"}; !slices.Equal(h.cluster.calls, want) {
+		if want := []string{"start", "inject 1 kill", "probe 1", "probe 1", "probe 1", "probe 1", "heal 1", "heal all", "close"}; !slices.Equal(h.cluster.calls, want) {
 			t.Errorf("the cluster was asked %q, want %q", h.cluster.calls, want)
 		}
 		if !h.clients.closed {
@@ -95,9 +95,9 @@ func TestRunFromStartToEnd(t *testing.T) {
 		if want := []string{"2/4/9 started", "0/1/1 exit", "0/1/2 exit"}; !slices.Equal(events, want) {
 			t.Errorf("events %q, want %q", events, want)
 		}
-		if got := h.recorder.faults; len(got) != 1 || len(got[0].Evidence) != 5 || got[0].Evidence[0].What != "during" ||
-			got[0].Evidence[3].What != "probed" || got[0].Evidence[4].What != "after" {
-			t.Errorf("faults %+v; want one with its own evidence and three probes in between", got)
+		if got := h.recorder.faults; len(got) != 1 || len(got[0].Evidence) != 6 || got[0].Evidence[0].What != "during" ||
+			got[0].Evidence[4].What != "probed" || got[0].Evidence[5].What != "after" || got[0].Lapsed != 0 || got[0].Error != "" {
+			t.Errorf("faults %+v; want one with its own evidence and four probes in between, the last before the healing", got)
 		}
 		if n := len(h.recorder.metrics); n != 4 {
 			t.Fatalf("%d metrics in 3.54 s, want 3 and one at the end", n)
@@ -418,6 +418,57 @@ func TestProbesThatFailAreNoted(t *testing.T) {
 			t.Error("a fault whose injection failed was probed")
 		}
 	})
+}
+
+// A fault that ends by itself is recorded so, with the time when it was last seen, whether a probe each second finds it or the look
+// before the healing.
+func TestAFaultThatEndedEarlyIsRecordedSo(t *testing.T) {
+	for name, c := range map[string]struct{ lapses, seen time.Duration }{
+		"while it lasts":   {1500 * time.Millisecond, time.Second},
+		"at the very end":  {2200 * time.Millisecond, 2 * time.Second},
+		"before any probe": {500 * time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var loop *script
+				var begin, effective int64
+				loop = newScript(func(now int64, in runloop.Input) {
+					switch in.(type) {
+					case runloop.ClusterStarted:
+						begin = now
+						loop.do(runloop.Inject{Spec: chaos.Spec{ID: 1, Kind: chaos.Pause}})
+					case runloop.FaultInjected:
+						effective = now
+						loop.wakeIn(2500 * time.Millisecond)
+					case runloop.Tick:
+						if effective != 0 && now >= effective+int64(2500*time.Millisecond) {
+							effective = 0
+							loop.do(runloop.Heal{ID: 1})
+						}
+					case runloop.FaultHealed:
+						loop.do(runloop.Record{Fault: history.Fault{ID: 1, Effective: begin, HealAsked: now, Error: "said before"}}, runloop.Finished{})
+					}
+				})
+				h := newHarness(loop)
+				h.cluster.probe = func(context.Context, int) ([]history.Evidence, error) {
+					if now := time.Now().UnixNano(); now >= begin+int64(c.lapses) {
+						return nil, fmt.Errorf("n1 goes on: %w", chaos.ErrLapsed)
+					}
+					return evidence("during"), nil
+				}
+				if err := h.run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				f := h.recorder.faults[0]
+				if got := time.Duration(f.Lapsed - begin); got != c.seen || !strings.HasPrefix(f.Error, "said before; it did not last: n1 goes on") {
+					t.Errorf("%+v: last seen after %v, want %v, and the reason", f, got, c.seen)
+				}
+				if len(h.o.Run.Notes) != 1 {
+					t.Errorf("notes %q, want the loop's alone: a lapse is the fault's", h.o.Run.Notes)
+				}
+			})
+		})
+	}
 }
 
 func TestPoolBoundsWhatIsInFlight(t *testing.T) {
