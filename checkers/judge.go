@@ -52,31 +52,87 @@ func Judge(dir string, run *history.Run) (*Report, Pictures, error) {
 }
 
 func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error) {
-	guards := make([]*guard, 0, len(cs))
-	for _, c := range cs {
-		guards = append(guards, &guard{checker: c})
-	}
-	each := func(feed func(Checker)) error {
-		for _, g := range guards {
-			g.do(func() { feed(g.checker) })
-		}
-		return nil
-	}
+	f := newFeeder(run, cs)
 	notes, err := history.ReadFolder(dir, history.Handler{
-		Fault:     func(f *history.Fault) error { return each(func(c Checker) { c.Fault(f) }) },
-		Operation: func(op *history.Operation) error { return each(func(c Checker) { c.Operation(op) }) },
-		Event:     func(e *history.Event) error { return each(func(c Checker) { c.Event(e) }) },
+		Fault:     func(r *history.Fault) error { f.Fault(r); return nil },
+		Operation: func(r *history.Operation) error { f.Operation(r); return nil },
+		Event:     func(r *history.Event) error { f.Event(r); return nil },
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("judging the run in %s: %w", dir, err)
 	}
-	r := &Report{Format: ReportFormat, Run: run.ID, HarnessError: run.HarnessError}
-	r.Notes = append(append(r.Notes, run.Notes...), notes.Lines()...)
+	r, pictures := f.report(notes)
+	return r, pictures, nil
+}
+
+// Feeder judges a run from records in memory: what Judge does for a folder, without one.
+type Feeder struct {
+	run    *history.Run
+	guards []*guard
+}
+
+// NewFeeder makes every checker of this version for a run. The description must be complete when Report is called.
+func NewFeeder(run *history.Run) *Feeder { return newFeeder(run, New(run)) }
+
+func newFeeder(run *history.Run, cs []Checker) *Feeder {
+	f := &Feeder{run: run}
+	for _, c := range cs {
+		f.guards = append(f.guards, &guard{checker: c})
+	}
+	return f
+}
+
+// Event shows every checker an event. They may keep the pointer.
+func (f *Feeder) Event(e *history.Event) {
+	for _, g := range f.guards {
+		g.do(func() { g.checker.Event(e) })
+	}
+}
+
+// Operation shows every checker an operation. They may keep the pointer.
+func (f *Feeder) Operation(op *history.Operation) {
+	for _, g := range f.guards {
+		g.do(func() { g.checker.Operation(op) })
+	}
+}
+
+// Fault shows every checker a fault. They may keep the pointer.
+func (f *Feeder) Fault(x *history.Fault) {
+	for _, g := range f.guards {
+		g.do(func() { g.checker.Fault(x) })
+	}
+}
+
+// Violations calls yield for each violation found so far, until it answers false. Most checkers find theirs in Report only.
+func (f *Feeder) Violations(yield func(checker string, v *Violation) bool) {
+	for _, g := range f.guards {
+		if g.why != "" {
+			continue
+		}
+		var found []Violation
+		g.do(func() { found = g.checker.Violations() })
+		for i := range found {
+			if !yield(g.checker.ID(), &found[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Report judges what was fed. It is called once, after the last record.
+func (f *Feeder) Report() *Report {
+	r, _ := f.report(history.Notes{})
+	return r
+}
+
+func (f *Feeder) report(notes history.Notes) (*Report, Pictures) {
+	r := &Report{Format: ReportFormat, Run: f.run.ID, HarnessError: f.run.HarnessError}
+	r.Notes = append(append(r.Notes, f.run.Notes...), notes.Lines()...)
 	lacking := notes
-	if unfinished(run) {
+	if unfinished(f.run) {
 		lacking.Truncated = append(slices.Clone(notes.Truncated), history.HistoryFile)
 	}
-	for _, g := range guards {
+	for _, g := range f.guards {
 		if c, ok := g.checker.(interface{ incomplete(history.Notes) }); ok {
 			g.do(func() { c.incomplete(lacking) })
 		}
@@ -84,7 +140,7 @@ func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error
 	}
 	r.conclude()
 	pictures := Pictures{}
-	for _, g := range guards {
+	for _, g := range f.guards {
 		if c, ok := g.checker.(interface{ Pictures() Pictures }); ok && g.why == "" {
 			g.do(func() {
 				for name, data := range c.Pictures() {
@@ -93,7 +149,7 @@ func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error
 			})
 		}
 	}
-	return r, pictures, nil
+	return r, pictures
 }
 
 // unfinished reports whether the runner ended before it had recorded the operations under way. Lines are written whole, so one that was
