@@ -179,8 +179,8 @@ func TestEpochMonotonic(t *testing.T) {
 	wants(t, feed(newEpochMonotonic(&s.run), s), NotApplicable, "do not tell")
 }
 
-// BenchmarkLater judges a run of a hundred thousand events: reading it from its folder takes longer.
-func BenchmarkLater(b *testing.B) {
+// BenchmarkCheckers judges a run of a hundred thousand events: reading it from its folder takes longer.
+func BenchmarkCheckers(b *testing.B) {
 	s := newStory()
 	s.run.RecordTopics = []history.TopicInfo{{Name: "orders", Partitions: 1, Replicas: []int32{1, 2, 3}}}
 	s.run.SessionTimeout, s.run.ElectionInterval, s.run.Nodes = second, 2*second, 3
@@ -190,7 +190,7 @@ func BenchmarkLater(b *testing.B) {
 		s.view(1, "leader", 1, 0, i+1, int64(i), int64(i))
 		s.view(2, "follower", 1, 0, i+1, int64(i), int64(i))
 	}
-	for _, e := range later() {
+	for _, e := range catalogue() {
 		b.Run(fmt.Sprintf("%s/%d", e.ID, len(s.events)), func(b *testing.B) {
 			for b.Loop() {
 				feed(e.make(&s.run), s)

@@ -92,6 +92,14 @@ func (c *phantomRead) audit(op *history.Operation, s history.Span, logs []finalL
 	if high := op.Consume.High; high >= 0 {
 		limit = min(limit, high) // what stands above it, nobody has promised
 	}
+	var begin, count int64 // of the records that are wrong in one way, so far
+	var isAbove bool
+	tell := func() {
+		if count > 0 {
+			c.gone(op, s, begin, count, isAbove)
+		}
+		count = 0
+	}
 	for offset := s.Offset; offset < limit; {
 		step := limit - offset
 		found, known, above := false, len(logs) > 0, true
@@ -102,15 +110,22 @@ func (c *phantomRead) audit(op *history.Operation, s history.Span, logs []finalL
 			above = above && offset >= logs[i].next
 		}
 		c.records += step
+		wrong := !found && known
+		if !wrong || above != isAbove {
+			tell()
+		}
 		switch {
-		case found:
-		case !known: // the replica that was not read may have it
+		case wrong:
+			if count == 0 {
+				begin, isAbove = offset, above
+			}
+			count += step
+		case !found: // a replica that was not read so far may have it
 			c.unknown += step
-		default:
-			c.gone(op, s, offset, step, above)
 		}
 		offset += step
 	}
+	tell()
 }
 
 func (c *phantomRead) gone(op *history.Operation, s history.Span, offset, count int64, above bool) {

@@ -44,6 +44,12 @@ func TestPhantomRead(t *testing.T) {
 				drained(s, n, true, 10, span(0, 1, 0, 4), span(4, 2, 0, 2), span(6, 1, 6, 4))
 			}
 		}, Violated, "2 records of orders-0 from offset 4 on", []string{KindReadChanged}},
+		{"told once for what hangs together", func(s *story) {
+			given(s, 10, span(0, 1, 0, 10))
+			for n := int32(1); n <= 2; n++ {
+				drained(s, n, true, 8, span(0, 1, 0, 4), span(4, 2, 0, 1), span(5, 3, 0, 1), span(6, 1, 6, 1), span(7, 3, 1, 1))
+			}
+		}, Violated, "2 records of orders-0 from offset 4 on", []string{KindReadChanged, KindReadChanged, KindReadGone}},
 		{"of another incarnation", func(s *story) {
 			given(s, 1, history.Span{Incarnation: 1, Count: 1})
 			drained(s, 1, true, 1, history.Span{Incarnation: 2, Count: 1})

@@ -25,6 +25,8 @@ const (
 	// refresh of metadata, and as much again as scheduling on a full machine takes.
 	clientSlack = 6 * time.Second
 	isrSlack    = 5 * time.Second // to catch up, and for the proposals
+	// cutMargin is how much of the end of a history that was cut may be missing: what was under way, and what was not flushed.
+	cutMargin = 10 * time.Second
 )
 
 // recovery measures how long a cluster takes to work again: while a fault lasts, until healthy nodes lead what the faulty
@@ -39,6 +41,8 @@ type recovery struct {
 	writes  map[partition][]*history.Operation
 	stalls  []*history.Event
 	lastAt  int64 // time of the last event
+	lastOp  int64 // time of the last answer to a client
+	isCut   bool  // operations or events may be missing at the end
 
 	judged, cut                 int64
 	slowFailover, slowW, slowIS time.Duration
@@ -91,6 +95,7 @@ func (c *recovery) Event(e *history.Event) {
 }
 
 func (c *recovery) Operation(op *history.Operation) {
+	c.lastOp = max(c.lastOp, op.Complete)
 	if p := op.Produce; p != nil {
 		of := partition{p.Topic, p.Partition}
 		c.writes[of] = append(c.writes[of], op)
@@ -114,8 +119,16 @@ func (c *recovery) isrBound() time.Duration {
 	return c.session() + lag + time.Duration(c.run.ElectionInterval) + isrSlack
 }
 
+// incomplete tells that operations or events may be missing: what was not seen near the end may have happened all the same.
+func (c *recovery) incomplete(n history.Notes) {
+	c.isCut = historyCut(n) || slices.ContainsFunc(n.Truncated, func(f string) bool { return strings.HasPrefix(f, history.EventsFile) })
+}
+
 // loadEnd is when clients stopped and nodes were no longer expected to settle.
 func (c *recovery) loadEnd() int64 {
+	if c.isCut {
+		return min(c.lastAt, c.lastOp) - int64(cutMargin)
+	}
 	for _, p := range c.run.Phases {
 		if p.Name == "drain" && p.Start != 0 {
 			return p.Start
@@ -160,6 +173,10 @@ func (c *recovery) stalled(from, to int64) *history.Event {
 // late reports a missed bound.
 func (c *recovery) late(kind string, p partition, f *history.Fault, from int64, bound time.Duration, nodes []int32, what string, evidence []string) {
 	sentence := fmt.Sprintf("%s: %s within %s of fault %d (%s)", p, what, bound, f.ID, f.Words())
+	if c.run.HarnessError != "" {
+		c.excused = append(c.excused, sentence+"; the harness failed: "+c.run.HarnessError)
+		return
+	}
 	if stall := c.stalled(from, from+int64(bound)); stall != nil {
 		c.excused = append(c.excused, sentence+"; the machine stalled meanwhile: "+eventLine(stall))
 		return

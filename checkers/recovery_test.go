@@ -120,6 +120,13 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(5)
 			s.ends(30)
 		}, Violated, "no write was acknowledged after the end within 9s", []string{KindWriteLate}},
+		{"no write, in a run whose harness failed", func(s *story) {
+			s.run.HarnessError = "disk full"
+			s.takesOver(1.5)
+			s.writes(history.Unknown, 2, 30, 3)
+			s.rejoins(5)
+			s.ends(30)
+		}, Inconclusive, "the harness failed: disk full", nil},
 		{"a write too late", func(s *story) {
 			s.takesOver(1.5)
 			s.writes(history.Failed, 2, 13.1, 0.01)
@@ -174,6 +181,15 @@ func TestRecovery(t *testing.T) {
 			c.tell(s)
 			wants(t, feed(newRecovery(&s.run), s), c.outcome, c.reason, c.kinds...)
 		})
+	}
+	for _, cut := range []history.Notes{{Truncated: []string{history.HistoryFile}}, {Truncated: []string{history.EventsFile + ".zst"}}} {
+		s := outageStory("kill")
+		s.takesOver(1.5)
+		s.writes(history.Unknown, 2, 14, 3)
+		s.ends(17)
+		r := newRecovery(&s.run)
+		r.incomplete(cut)
+		wants(t, feed(r, s), Holds, "1 time") // the failover; who knows what was not recorded of the rest
 	}
 	s := outageStory("kill")
 	s.faults[0].HealAsked -= 2 * second // no failover is due

@@ -123,33 +123,6 @@ func catalogue() []entry {
 			func(r *history.Run) Checker { return newLinearizable(r) }},
 		{Info{AckedRecords, "every acknowledged record is read back, at its offset, with its bytes, and nothing else is there", false},
 			func(r *history.Run) Checker { return newAckedRecords(r) }},
-		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
-			func(r *history.Run) Checker { return newNoCrash(r) }},
-		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
-			func(r *history.Run) Checker { return newCoverage(r) }},
-	}
-}
-
-// Ids of the checkers.
-const (
-	SingleLeaderProposing = "single-leader-proposing"
-	ZeroProposalErrors    = "zero-proposal-errors"
-	LinearizableMetadata  = "linearizable-metadata"
-	AckedRecords          = "acked-records"
-	NoCrash               = "no-crash"
-	Coverage              = "coverage"
-	PhantomRead           = "phantom-read"
-	HighWatermark         = "high-watermark"
-	EpochMonotonic        = "epoch-monotonic"
-	MetadataAgreement     = "metadata-agreement"
-	Claims                = "claims"
-	Balance               = "balance"
-	Recovery              = "recovery"
-)
-
-// later are the checkers that are not yet in the catalogue.
-func later() []entry {
-	return []entry{
 		{Info{PhantomRead, "what a consumer was given below the high watermark is in the final log, at that offset and the same", false},
 			func(r *history.Run) Checker { return newPhantomRead(r) }},
 		{Info{HighWatermark, "no replica's high watermark goes back while it lives, and whoever leads later has all below it", false},
@@ -164,8 +137,29 @@ func later() []entry {
 			func(r *history.Run) Checker { return newBalance(r) }},
 		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
 			func(r *history.Run) Checker { return newRecovery(r) }},
+		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
+			func(r *history.Run) Checker { return newNoCrash(r) }},
+		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
+			func(r *history.Run) Checker { return newCoverage(r) }},
 	}
 }
+
+// Ids of the checkers.
+const (
+	SingleLeaderProposing = "single-leader-proposing"
+	ZeroProposalErrors    = "zero-proposal-errors"
+	LinearizableMetadata  = "linearizable-metadata"
+	AckedRecords          = "acked-records"
+	PhantomRead           = "phantom-read"
+	HighWatermark         = "high-watermark"
+	EpochMonotonic        = "epoch-monotonic"
+	MetadataAgreement     = "metadata-agreement"
+	Claims                = "claims"
+	Balance               = "balance"
+	Recovery              = "recovery"
+	NoCrash               = "no-crash"
+	Coverage              = "coverage"
+)
 
 // List describes every checker of this version, in the order of the reports.
 func List() []Info {
