@@ -60,7 +60,7 @@ func runCommand(e *env, args []string) (int, error) {
 	}
 	t := &task{env: e, flags: f, plan: plan, driver: driver, why: why, stop: stop}
 	if f.repeat > 1 {
-		return t.repeat()
+		return t.repeat(t.once)
 	}
 	o, err := t.once(1)
 	if err != nil {
@@ -177,7 +177,7 @@ type outcome struct {
 }
 
 // repeat does the run several times and says how many ended how. The strongest finding is the set's.
-func (t *task) repeat() (int, error) {
+func (t *task) repeat(once func(nth int) (*outcome, error)) (int, error) {
 	counts := make(map[checkers.Outcome]int)
 	code, done := exitHolds, 0
 	for i := 1; i <= t.flags.repeat; i++ {
@@ -185,7 +185,7 @@ func (t *task) repeat() (int, error) {
 			break
 		}
 		t.say("run %d of %d", i, t.flags.repeat)
-		o, err := t.once(i)
+		o, err := once(i)
 		if err != nil {
 			if c, _, _ := explain(err); c == exitUsage {
 				return 0, err // the next ones would fail in the same way
@@ -197,11 +197,11 @@ func (t *task) repeat() (int, error) {
 		counts[o.verdict]++
 		code = stronger(code, o.exit)
 		if o.exit == exitInterrupt || o.exit == exitTerminate {
-			if code != exitViolated {
-				code = o.exit
-			}
 			break
 		}
+	}
+	if t.stop.asked() && code != exitViolated { // also between two runs: a set that was cut short has not passed
+		code = t.stop.code()
 	}
 	var parts []string
 	for _, v := range []checkers.Outcome{checkers.Violated, checkers.Inconclusive, checkers.Holds} {
