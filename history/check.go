@@ -10,7 +10,24 @@ import (
 const (
 	maxBatch     = 1 << 20
 	maxPartition = 1 << 20
+	maxReplicas  = 1000    // of a partition
+	maxReads     = 1 << 20 // replicas of partitions that a run's drain must read
 )
+
+// check refuses a description whose numbers cannot be a run's.
+func (r *Run) check() error {
+	var reads int64
+	for _, t := range r.RecordTopics {
+		if t.Partitions < 0 || t.Partitions > maxPartition || len(t.Replicas) > maxReplicas {
+			return fmt.Errorf("topic %q has %d partitions on %d nodes", t.Name, t.Partitions, len(t.Replicas))
+		}
+		reads += int64(t.Partitions) * int64(len(t.Replicas))
+	}
+	if reads > maxReads {
+		return fmt.Errorf("its topics have %d replicas", reads)
+	}
+	return nil
+}
 
 // check refuses an operation that no recorder wrote: it is the reader's guard, not a judgement of the cluster.
 func (op *Operation) check() error {

@@ -181,6 +181,30 @@ func TestRunFile(t *testing.T) {
 	}
 }
 
+// Checkers make an entry for each replica that the drain must read, at the file's word.
+func TestARunOfImpossibleSizeIsNone(t *testing.T) {
+	topic := func(partitions, replicas int) string {
+		return fmt.Sprintf(`{"name":"o","partitions":%d,"replicas":[%s1]}`, partitions, strings.Repeat("1,", replicas-1))
+	}
+	for name, c := range map[string]struct {
+		topics string
+		fine   bool
+	}{
+		"large":               {topic(10_000, 100), true},
+		"too many partitions": {topic(2_000_000_000, 3), false},
+		"fewer than none":     {topic(-1, 3), false},
+		"too many replicas":   {topic(1, 1001), false},
+		"too many of both":    {topic(10_000, 200), false},
+		"too many in all":     {topic(10_000, 60) + "," + topic(10_000, 60), false},
+	} {
+		dir := t.TempDir()
+		write(t, dir, RunFile, `{"format":1,"record_topics":[`+c.topics+`],"seed":"1","run_hash":"1"}`)
+		if _, err := ReadRun(dir); (err == nil) != c.fine || err != nil && !errors.Is(err, ErrNotARun) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 const goodEvent = `{"event":"stall","node":1,"boot":1,"seq":1,"time":5,"nanos":7}`
 
 func write(t testing.TB, dir, name, text string) {

@@ -75,5 +75,8 @@ func ReadRun(dir string) (*Run, error) {
 	case run.Format < 1:
 		return nil, fmt.Errorf("reading %s: %w: it has no format", filepath.Join(dir, RunFile), ErrNotARun)
 	}
+	if err := run.check(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w: %w", filepath.Join(dir, RunFile), ErrNotARun, err)
+	}
 	return &run, nil
 }
