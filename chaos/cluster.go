@@ -40,7 +40,57 @@ const (
 	RestartAll = "restart-all" // SIGKILL all nodes at once; healing starts all
 	Pause      = "pause"       // SIGSTOP or the freezer; healing resumes
 	Partition  = "partition"   // the targets are cut from all other nodes, with Clients also from clients
+
+	// Of the simulator alone, in this version.
+	OneWay     = "partition-one-way"  // like Partition, but Way "in" (the targets hear nothing) or "out" (nobody hears them)
+	Bridge     = "bridge"             // the two targets are cut from each other; everyone else reaches both
+	Flapping   = "flapping-partition" // a Partition that is there for Every, gone for Every, and so on
+	Reset      = "connection-reset"   // the clients' connections to the targets are reset, each Every
+	PowerLoss  = "power-loss"         // the targets lose power at once, and with it what was not synced; healing starts them
+	DiskCrash  = "disk-crash"         // a Kill in the middle of the targets' next disk operation
+	DiskFull   = "disk-full"          // nothing more can be written; the targets stop, healing starts them
+	SlowDisk   = "slow-disk"          // every call takes Factor times as long
+	WriteError = "write-error"        // writes fail; the targets stop, healing starts them
+	SyncError  = "fsync-error"        // syncs fail; the targets stop, healing starts them
+	ReadError  = "read-error"         // reads fail
+	BitRot     = "bit-rot"            // the targets are killed and one bit of Files turns over; healing restores it and starts them
+	ClockJump  = "clock-jump"         // the targets' clocks jump By
+	ClockRate  = "clock-rate"         // the targets' clocks run PPM millionths faster
+	SlowNode   = "slow-node"          // the targets' processor takes Factor times as long
 )
+
+// Ways of a OneWay partition.
+const (
+	WayIn  = "in"
+	WayOut = "out"
+)
+
+// Files that rot.
+const (
+	FilesSegment = "segment" // partition logs
+	FilesRaft    = "raft"    // the raft log
+	FilesNode    = "node"    // the node's identity and boot number
+)
+
+// Parameters of the kinds that have any. Zero values are those of the kinds without.
+type Parameters struct {
+	Way    string        // OneWay
+	Every  time.Duration // Flapping, Reset
+	Factor int64         // SlowDisk, SlowNode
+	By     time.Duration // ClockJump: forward, or back if negative
+	PPM    int64         // ClockRate: faster, or slower if negative
+	Files  string        // BitRot
+}
+
+// Lone reports whether a fault of this kind takes a node out of the game, or holds it, or cuts it off: two of these on one node would heal
+// each other on a real cluster. The others may come on top of anything.
+func Lone(kind string) bool {
+	switch kind {
+	case Reset, SlowDisk, ReadError, ClockJump, ClockRate, SlowNode:
+		return false
+	}
+	return true
+}
 
 // ErrLapsed is wrapped by a Probe's error that says: the fault is seen not to be in effect, although nobody has healed it. Any other
 // error of a Probe says that it could not be looked at.
@@ -51,7 +101,8 @@ type Spec struct {
 	ID      int
 	Kind    string
 	Nodes   []int32
-	Clients bool // Partition: cut clients from the targets too
+	Clients bool // Partition, OneWay, Flapping: cut clients from the targets too
+	Parameters
 }
 
 // Capabilities says which fault kinds a driver can do on this machine; the value is "" or why not.

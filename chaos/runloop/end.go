@@ -67,7 +67,8 @@ func (l *Loop) advanceRecover() {
 	}
 	silent := l.polls.silent(since)
 	whole := l.view.whole()
-	limit := l.entered + recoverLimit
+	bound := l.recoverBound()
+	limit := l.entered + bound
 	switch {
 	case len(silent) == 0 && whole:
 	case l.now >= limit:
@@ -75,7 +76,8 @@ func (l *Loop) advanceRecover() {
 		if len(silent) > 0 {
 			what = "no answer from " + strings.Join(silent, ", ")
 		}
-		l.note("the cluster had not recovered %s after the last fault was healed: %s", time.Duration(recoverLimit), what)
+		l.unrecovered = fmt.Sprintf("the cluster had not recovered %s after the last fault was healed: %s", time.Duration(bound), what)
+		l.note("%s", l.unrecovered)
 	default:
 		l.wakeAt(wake)
 		l.wakeAt(limit)
@@ -84,6 +86,16 @@ func (l *Loop) advanceRecover() {
 	l.load.stopped = true
 	l.enter(PhaseDrain)
 }
+
+// recoverBound is how long a cluster may take to be whole again: a session that expires late, a replica that lags for as long as it may,
+// one interval of the election service, and the catching up; so long that the checker of recovery sees its own bounds to their end.
+func (l *Loop) recoverBound() int64 {
+	session := int64(l.s.SessionTimeout)
+	return max(recoverLimit, session+max(session, second)+int64(l.s.ElectionInterval)+6*second)
+}
+
+// Unrecovered says what was not whole at the end of the recover phase, "" if all was, or the phase was never reached.
+func (l *Loop) Unrecovered() string { return l.unrecovered }
 
 // advanceDrain lets operations under way end, then reads every replica.
 func (l *Loop) advanceDrain() {

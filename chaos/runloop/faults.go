@@ -74,12 +74,15 @@ func trigger(f scenario.Fault) string {
 	return "at " + f.At.String()
 }
 
-// hit is the nodes that a fault is on, or is about to be, or was until its end has been seen.
-func (s *schedule) hit() []int32 {
+// hit is the nodes that a fault is on, or is about to be, or was until its end has been seen; of those that keep a node from its work.
+func (s *schedule) hit() []int32 { return s.hitBy(chaos.Lone) }
+
+func (s *schedule) hitBy(which func(kind string) bool) []int32 {
 	var ids []int32
 	for i := range s.steps {
-		if st := s.steps[i].state; st == injecting || st == active || st == healing {
-			ids = append(ids, s.steps[i].fault.Nodes...)
+		st := &s.steps[i]
+		if (st.state == injecting || st.state == active || st.state == healing) && which(st.fault.Kind) {
+			ids = append(ids, st.fault.Nodes...)
 		}
 	}
 	return ids
@@ -185,7 +188,8 @@ func (l *Loop) quiet(st *step, due int64) bool {
 // resolve chooses the nodes of a fault, none if its target does not exist now. Nodes that a fault is on are left alone: two faults on one
 // node would heal each other.
 func (l *Loop) resolve(st *step) []int32 {
-	hit := l.faults.hit()
+	kind := st.plan.Kind
+	hit := l.faults.hitBy(func(other string) bool { return other == kind || chaos.Lone(other) && chaos.Lone(kind) })
 	if l.c.Exact && len(st.plan.Nodes) > 0 {
 		return st.plan.Nodes
 	}
@@ -210,11 +214,16 @@ func (l *Loop) resolve(st *step) []int32 {
 		}
 	case "node":
 		candidates = []int32{t.Node}
+	case "nodes":
+		candidates = slices.Clone(t.Nodes)
 	}
 	up := l.view.up()
 	candidates = slices.DeleteFunc(candidates, func(id int32) bool { return !slices.Contains(up, id) || slices.Contains(hit, id) })
-	if len(candidates) == 0 {
+	switch {
+	case len(candidates) == 0 || kind == chaos.Bridge && len(candidates) < 2:
 		return nil
+	case st.target.Role == "nodes": // those of them that can be had
+		return candidates
 	}
 	return []int32{candidates[l.rand.Intn(len(candidates))]}
 }
@@ -232,7 +241,7 @@ func (l *Loop) inject(st *step, nodes []int32) {
 		f.Role = scenario.TargetAll
 	}
 	l.status.FaultsAsked++
-	l.emit(Inject{Spec: chaos.Spec{ID: f.ID, Kind: f.Kind, Nodes: slices.Clone(nodes), Clients: f.Clients}})
+	l.emit(Inject{Spec: chaos.Spec{ID: f.ID, Kind: f.Kind, Nodes: slices.Clone(nodes), Clients: f.Clients, Parameters: st.plan.Parameters}})
 }
 
 // advanceActive moves faults that are under way: windows that close, answers that never come.

@@ -41,8 +41,8 @@ const (
 	launchLimit  = 300 * second // for ClusterStarted itself: an image may have to be built
 	healLimit    = 25 * second  // for the heal phase: a driver's own bound is 15 s
 	endNowLimit  = 5 * second   // for healing after EndNow: a person is waiting
-	recoverLimit = 15 * second
-	settleLimit  = 5 * second // for operations under way when the load stops; their own time-outs are 3 s
+	recoverLimit = 15 * second  // at least: see recoverBound
+	settleLimit  = 5 * second   // for operations under way when the load stops; their own time-outs are 3 s
 
 	pollEvery = 200 * int64(time.Millisecond)
 )
@@ -66,6 +66,8 @@ type Loop struct {
 	ended    string // reason given to EndNow
 	problem  string
 	notes    []string
+
+	unrecovered string // what was not whole at the end of the recover phase
 
 	launched int64 // when ClusterStarted came, 0 before
 	view     view

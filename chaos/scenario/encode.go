@@ -25,6 +25,7 @@ func (s *Scenario) YAML() []byte {
 		p("  - {name: %s, partitions: %d, replication: %d, min_insync_replicas: %d}\n", strconv.Quote(t.Name), t.Partitions, t.Replication, t.MinInsyncReplicas)
 	}
 	s.workloadsYAML(p)
+	s.Sim.yaml(p)
 	if len(s.Faults) > 0 {
 		p("faults:\n")
 	}
@@ -64,9 +65,13 @@ func (f Fault) yaml(p func(string, ...any)) {
 	if f.For != (Span{}) {
 		p("    for: %s\n", f.For)
 	}
+	if f.Brief {
+		p("    brief: true\n")
+	}
 	if f.Clients {
 		p("    clients: true\n")
 	}
+	f.parametersYAML(p)
 	if f.Overlap {
 		p("    overlap: true\n")
 	}

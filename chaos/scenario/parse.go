@@ -60,7 +60,7 @@ func syntaxError(file string, err error) *Error {
 
 func (r *reader) scenario(n ast.Node) *Scenario {
 	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout",
-		"intervals", "duration", "steady", "topics", "workloads", "faults", "minimums")
+		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "minimums")
 	base := filepath.Base(r.file)
 	s := &Scenario{
 		Name:             o.text("name", strings.TrimSuffix(base, filepath.Ext(base))),
@@ -94,6 +94,9 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 	}
 	if w := o.get("workloads"); w != nil {
 		s.Workloads = r.workloads(w)
+	}
+	if m := o.get("sim"); m != nil {
+		s.Sim = r.sim(m, s)
 	}
 	for i, item := range o.list("faults") {
 		s.Faults = append(s.Faults, r.fault(item, fmt.Sprintf("fault %d", i+1), s))
@@ -169,14 +172,23 @@ func (r *reader) workloads(n ast.Node) Workloads {
 }
 
 func (r *reader) fault(n ast.Node, what string, s *Scenario) Fault {
-	o := r.object(n, what, "kind", "target", "at", "when", "for", "clients", "overlap", "nodes", "role")
+	o := r.object(n, what, "kind", "target", "at", "when", "for", "brief", "clients", "way", "every", "factor", "by", "ppm", "files", "overlap", "nodes", "role")
 	f := Fault{
 		Kind:    o.word("kind", kinds),
 		Target:  o.text("target", ""),
 		At:      o.span("at"),
 		When:    o.word("when", whens),
 		For:     o.span("for"),
+		Brief:   o.flag("brief"),
 		Clients: o.flag("clients"),
+		Parameters: chaos.Parameters{
+			Way:    o.word("way", ways),
+			Every:  o.duration("every", 0, 10*time.Millisecond, maxInterval),
+			Factor: int64(o.number("factor", 0, 1, 1_000_000)),
+			By:     o.duration("by", 0, -maxInterval, maxInterval),
+			PPM:    int64(o.number("ppm", 0, -500_000, 500_000)),
+			Files:  o.word("files", fileClasses),
+		},
 		Overlap: o.flag("overlap"),
 		Role:    o.text("role", ""),
 	}
@@ -219,7 +231,7 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 	known := []string{TargetRaftLeader, TargetFollower, TargetPartitionLeader, TargetAll}
 	t, err := ParseTarget(f.Target)
 	if err != nil {
-		hint := "targets: " + strings.Join(known, ", ") + ", leader(orders-0), n2"
+		hint := "targets: " + strings.Join(known, ", ") + ", leader(orders-0), n2, n1+n3"
 		if near := nearest(f.Target, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
@@ -234,9 +246,12 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 		r.fail(o.at("target"), "leave target out", "%s: restart-all has the target all", what)
 	case f.Kind == chaos.Partition && t.Role == TargetAll:
 		r.fail(o.at("target"), "partition one node", "%s: a partition of all nodes leaves nobody on the other side", what)
-	case f.Kind != chaos.Partition && f.Clients:
+	case f.Clients && f.Kind != chaos.Partition && f.Kind != chaos.OneWay && f.Kind != chaos.Flapping:
 		r.fail(o.at("clients"), "", "%s: clients belongs to a partition", what)
+	case f.Kind == chaos.Bridge && len(t.Nodes) != 2:
+		r.fail(o.at("target"), "target: n1+n2", "%s: a bridge cuts one pair of nodes", what)
 	}
+	r.checkParameters(o, f, what)
 }
 
 // targetProblem says why a target cannot be in this scenario's cluster, "" if it can.
@@ -244,6 +259,10 @@ func (s *Scenario) targetProblem(t Target) string {
 	switch t.Role {
 	case "node":
 		if int(t.Node) > s.Nodes {
+			return fmt.Sprintf("the cluster has %d nodes", s.Nodes)
+		}
+	case "nodes":
+		if last := t.Nodes[len(t.Nodes)-1]; int(last) > s.Nodes {
 			return fmt.Sprintf("the cluster has %d nodes", s.Nodes)
 		}
 	case "leader":

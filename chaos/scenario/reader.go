@@ -154,6 +154,19 @@ func (o object) duration(name string, otherwise, low, high time.Duration) time.D
 	return d
 }
 
+// unsigned reads a 64-bit number, as seeds are; 0 if it is not there.
+func (o object) unsigned(name string) uint64 {
+	t, n, ok := o.scalar(name)
+	if !ok {
+		return 0
+	}
+	v, err := strconv.ParseUint(t, 10, 64)
+	if err != nil {
+		o.r.fail(n, "", "%s: %s: %q is not a whole number from 0 on", o.what, name, t)
+	}
+	return v
+}
+
 func (o object) span(name string) Span {
 	t, n, ok := o.scalar(name)
 	if !ok {

@@ -28,6 +28,7 @@ type Scenario struct {
 	Steady           int           // interval checks to count before the first fault
 	Topics           []Topic       // record topics; never deleted in a run
 	Workloads        Workloads
+	Sim              Sim // the machine of a simulated run
 	Faults           []Fault
 	Minimums         history.Minimums
 }
@@ -75,8 +76,10 @@ type Fault struct {
 	At      Span
 	When    string // "", "leader_check", "isr_shrunk" or "leader_changed"
 	For     Span   // lower bounds apply: see Window
+	Brief   bool   // lasts For exactly, without the lower bounds
 	Clients bool   // partition: clients are cut off as well
-	Overlap bool   // may begin while another fault is active or the cluster is not whole
+	chaos.Parameters
+	Overlap bool // may begin while another fault is active or the cluster is not whole
 
 	// In an executed schedule: what was chosen.
 	Nodes []int32
@@ -97,8 +100,11 @@ const leaderWindow = 3 * time.Second
 const windowSlack = 200 * time.Millisecond
 
 // Window is how long the fault lasts from the evidence of its effect to the request to heal it: For, but never less than
-// session + interval + 200 ms, and on the raft leader never less than 3 s.
+// session + interval + 200 ms, and on the raft leader never less than 3 s. One that is meant to be brief lasts For.
 func (s *Scenario) Window(f Fault, onRaftLeader bool) time.Duration {
+	if f.Brief {
+		return f.For.In(s.ElectionInterval)
+	}
 	w := max(f.For.In(s.ElectionInterval), s.SessionTimeout+s.ElectionInterval+windowSlack)
 	if onRaftLeader {
 		w = max(w, leaderWindow)
@@ -162,7 +168,11 @@ func (s *Scenario) WithFaults(faults []Fault) *Scenario {
 }
 
 // kinds of fault that a schedule may hold in this version, in the order that help lists them.
-var kinds = []string{chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition}
+var kinds = []string{
+	chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping, chaos.Reset,
+	chaos.PowerLoss, chaos.DiskCrash, chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.BitRot,
+	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode,
+}
 
 // whens are the events that a fault may wait for.
 var whens = []string{WhenLeaderCheck, WhenISRShrunk, WhenLeaderChanged}

@@ -14,15 +14,17 @@ const (
 	TargetAll             = "all"
 )
 
-// Target is a parsed target. Role is one of the constants above; or "leader" with Topic and Partition; or "node" with Node.
+// Target is a parsed target. Role is one of the constants above; or "leader" with Topic and Partition; or "node" with Node; or "nodes" with Nodes,
+// at least two, ascending.
 type Target struct {
 	Role      string
 	Node      int32
+	Nodes     []int32 // of the role "nodes"
 	Topic     string
 	Partition int32
 }
 
-// ParseTarget reads "raft-leader", "follower", "partition-leader", "all", "leader(orders-0)" or "n2".
+// ParseTarget reads "raft-leader", "follower", "partition-leader", "all", "leader(orders-0)", "n2" or "n1+n3".
 func ParseTarget(text string) (Target, error) {
 	switch text {
 	case TargetRaftLeader, TargetFollower, TargetPartitionLeader, TargetAll:
@@ -38,10 +40,17 @@ func ParseTarget(text string) (Target, error) {
 		}
 		return Target{}, fmt.Errorf("target %q: want leader(TOPIC-PARTITION), as in leader(orders-0)", text)
 	}
-	if digits, ok := strings.CutPrefix(text, "n"); ok {
-		if id, err := strconv.ParseInt(digits, 10, 32); err == nil && id >= 1 {
-			return Target{Role: "node", Node: int32(id)}, nil
+	var ids []int32
+	for name := range strings.SplitSeq(text, "+") {
+		digits, ok := strings.CutPrefix(name, "n")
+		id, err := strconv.ParseInt(digits, 10, 32)
+		if !ok || err != nil || id < 1 || len(ids) > 0 && int32(id) <= ids[len(ids)-1] {
+			return Target{}, fmt.Errorf("unknown target %q", text)
 		}
+		ids = append(ids, int32(id))
 	}
-	return Target{}, fmt.Errorf("unknown target %q", text)
+	if len(ids) == 1 {
+		return Target{Role: "node", Node: ids[0]}, nil
+	}
+	return Target{Role: "nodes", Nodes: ids}, nil
 }

@@ -118,6 +118,6 @@ func (s *sim) lose(which func(clientConn) bool) {
 		return false
 	})
 	for _, id := range gone {
-		s.at(s.now+s.mix.LatencyMin, func() { s.clients.Closed(s.now, id); s.pumpClients() })
+		s.at(s.now+int64(s.mix.LatencyMin), func() { s.clients.Closed(s.now, id); s.pumpClients() })
 	}
 }

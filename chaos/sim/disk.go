@@ -74,9 +74,9 @@ func (s *sim) disk(n *node) vfs.Latency {
 		t := uint64(s.now / noiseStep)
 		switch op {
 		case vfs.OpSync, vfs.OpSyncDir:
-			return between(mix(s.seed, saltDisk, uint64(n.id), t), s.mix.SyncMin, s.mix.SyncMax)
+			return spread(mix(s.seed, saltDisk, uint64(n.id), t), s.mix.SyncMin, s.mix.SyncMax) * n.slow()
 		case vfs.OpWrite:
-			return 4_000 + int64(bytes)*s.mix.WritePerKiB/1024
+			return 4_000 + int64(bytes)*int64(s.mix.WritePerKiB)/1024
 		case vfs.OpRead:
 			return 10_000 + int64(bytes)/4
 		}

@@ -43,9 +43,9 @@ const noiseStep = int64(250_000) // 250 µs
 // latency of a message that is sent on the link now.
 func (s *sim) latency(l *link) int64 {
 	t := uint64(s.now / noiseStep)
-	d := between(mix(s.seed, saltLatency, l.key(), t), s.mix.LatencyMin, s.mix.LatencyMax)
-	if h := mix(s.seed, saltSpike, l.key(), uint64(s.now/spikeStep)); chance(h, s.mix.SpikeMillionths) {
-		d += between(h>>20, 0, s.mix.SpikeMax)
+	d := spread(mix(s.seed, saltLatency, l.key(), t), s.mix.LatencyMin, s.mix.LatencyMax)
+	if h := mix(s.seed, saltSpike, l.key(), uint64(s.now/spikeStep)); chance(h, s.mix.SpikePPM) {
+		d += spread(h>>20, 0, s.mix.SpikeMax)
 	}
 	return d
 }
@@ -63,28 +63,28 @@ func (s *sim) sendPeer(m *core.PeerMessage) {
 		return
 	}
 	t := uint64(s.now / noiseStep)
-	if s.mix.DropMillionths > 0 && chance(mix(s.seed, saltDrop, l.key(), t), s.mix.DropMillionths) {
+	if s.mix.DropPPM > 0 && chance(mix(s.seed, saltDrop, l.key(), t), s.mix.DropPPM) {
 		s.stats.Dropped++
 		return
 	}
 	l.passed++
 	at := s.now + s.latency(l)
-	reordered := s.mix.ReorderMillionths > 0 && chance(mix(s.seed, saltReorder, l.key(), t), s.mix.ReorderMillionths)
+	reordered := s.mix.ReorderPPM > 0 && chance(mix(s.seed, saltReorder, l.key(), t), s.mix.ReorderPPM)
 	if reordered {
-		at += between(mix(s.seed, saltReorder, l.key(), t, 1), 0, s.mix.SpikeMax)
+		at += between(mix(s.seed, saltReorder, l.key(), t, 1), 0, int64(s.mix.SpikeMax))
 		s.stats.Reordered++
 	} else {
 		at = max(at, l.last+1)
 		l.last = at
 	}
 	s.deliver(at, to, 0, core.PeerInput{Msg: m})
-	if s.mix.DuplicateMillionths > 0 && chance(mix(s.seed, saltDuplicate, l.key(), t), s.mix.DuplicateMillionths) {
+	if s.mix.DuplicatePPM > 0 && chance(mix(s.seed, saltDuplicate, l.key(), t), s.mix.DuplicatePPM) {
 		s.stats.Duplicated++
 		again := *m
 		if m.Raft != nil {
 			again.Raft = proto.Clone(m.Raft).(*pb.Message) // raft owns what it is given
 		}
-		s.deliver(at+between(mix(s.seed, saltDuplicate, l.key(), t, 1), 1, s.mix.SpikeMax+2), to, 0, core.PeerInput{Msg: &again})
+		s.deliver(at+between(mix(s.seed, saltDuplicate, l.key(), t, 1), 1, int64(s.mix.SpikeMax)+2), to, 0, core.PeerInput{Msg: &again})
 	}
 }
 

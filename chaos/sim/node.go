@@ -52,7 +52,7 @@ func (n *node) start() error {
 	n.random = stream{seed: s.seed, node: uint64(n.id), boot: number}
 	life := n.life
 	n.starting = true
-	s.at(max(ready, begin+s.mix.StartTime), func() {
+	s.at(max(ready, begin+int64(s.mix.StartTime)), func() {
 		if n.life != life {
 			return // killed while it was starting
 		}
@@ -197,4 +197,12 @@ func (s *sim) crashed(n *node, why error) {
 	if !asked {
 		s.observation(&history.LogLine{Of: n.id, What: "fatal", Line: why.Error()})
 	}
+}
+
+// slow is how many times longer the node's processor and disk take than others'.
+func (n *node) slow() int64 {
+	if n.id == n.s.mix.SlowNode {
+		return max(n.s.mix.SlowFactor, 1)
+	}
+	return 1
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"io"
+	"time"
 )
 
 // streamVersion is part of every key: a change of how streams are drawn must not silently give stored seeds another meaning.
@@ -32,6 +33,9 @@ func between(h uint64, low, high int64) int64 {
 	}
 	return low + int64(h%uint64(high-low))
 }
+
+// spread is between for durations.
+func spread(h uint64, low, high time.Duration) int64 { return between(h, int64(low), int64(high)) }
 
 // stream is the random stream of one life of one node, keyed on (seed, node, boot, count).
 type stream struct {

@@ -24,7 +24,6 @@ type Options struct {
 	Seed     uint64
 	RunHash  uint64
 	Bugs     bugs.Set
-	Mix      Mix  // what the machine and the network are like
 	Exact    bool // take the recorded nodes and times of an executed schedule as they stand
 
 	// Observe is shown each *history.Event, *history.Operation and *history.Fault as it happens. It must not keep the pointer.
@@ -35,37 +34,6 @@ type Options struct {
 	Stop func() string
 	// Limit bounds virtual time; 0: an hour.
 	Limit time.Duration
-}
-
-// Mix is what a simulation's machine and network are like. Durations in ns, shares in millionths.
-type Mix struct {
-	LatencyMin, LatencyMax int64 // of a message
-	SpikeMillionths        int64 // share of 20 ms windows in which a link is slow
-	SpikeMax               int64
-	DropMillionths         int64 // of messages between nodes
-	DuplicateMillionths    int64
-	ReorderMillionths      int64
-
-	TurnMin, TurnMax int64 // processor time of one turn of a node
-	StartTime        int64 // of a node, from its start to its first turn
-
-	SyncMin, SyncMax int64 // of one fsync
-	WritePerKiB      int64
-	SegmentBytes     int64 // of a partition log's segment, 0: the default
-
-	ClockPPM  int64 // clocks run fast or slow by up to this
-	ClockSkew int64 // and are displaced by up to this
-
-	Readers int // consumers that read along
-}
-
-// DefaultMix is a sound machine: loopback latencies, a disk like the ones that the real drivers were measured on.
-func DefaultMix() Mix {
-	return Mix{
-		LatencyMin: 60_000, LatencyMax: 400_000,
-		TurnMin: 15_000, TurnMax: 60_000, StartTime: 40_000_000,
-		SyncMin: 200_000, SyncMax: 900_000, WritePerKiB: 1_500, Readers: 2,
-	}
 }
 
 // Result is what came of a simulation.
@@ -92,7 +60,7 @@ type Stats struct {
 type sim struct {
 	world
 	o     Options
-	mix   Mix
+	mix   scenario.Sim
 	nodes []*node // by id; nodes[0] is nil: it stands for the clients
 	links []link
 
@@ -116,8 +84,9 @@ type sim struct {
 
 // Run carries out one simulation to its end. Only one may run in a process at a time.
 func Run(o Options) (*Result, error) {
-	if o.Mix == (Mix{}) {
-		o.Mix = DefaultMix()
+	m := o.Scenario.Sim
+	if m == (scenario.Sim{}) {
+		m = scenario.DefaultSim
 	}
 	if o.Limit == 0 {
 		o.Limit = time.Hour
@@ -126,7 +95,7 @@ func Run(o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sim{o: o, mix: o.Mix, loop: loop, faults: map[int]*fault{}, spareInbox: []core.Input{}}
+	s := &sim{o: o, mix: m, loop: loop, faults: map[int]*fault{}, spareInbox: []core.Input{}}
 	s.seed, s.now = o.Seed, Epoch
 	s.links = make([]link, (o.Scenario.Nodes+1)*(o.Scenario.Nodes+1))
 	s.nodes = make([]*node, o.Scenario.Nodes+1)
@@ -174,7 +143,7 @@ func (s *sim) tellStatus() {
 func (s *sim) newNode(id int32) *node {
 	n := &node{s: s, id: id}
 	ppm := between(mix(s.seed, saltClock, uint64(id)), -s.mix.ClockPPM, s.mix.ClockPPM+1)
-	skew := between(mix(s.seed, saltClock, uint64(id), 1), -s.mix.ClockSkew, s.mix.ClockSkew+1)
+	skew := between(mix(s.seed, saltClock, uint64(id), 1), -int64(s.mix.ClockSkew), int64(s.mix.ClockSkew)+1)
 	n.clock = newClock(s.now, skew, ppm)
 	n.fs = vfs.NewSim(s.disk(n))
 	return n
@@ -204,7 +173,7 @@ func (s *sim) clientConfig() simclient.Config {
 
 // turnTime is the processor time of a turn.
 func (s *sim) turnTime(n *node) int64 {
-	return between(mix(s.seed, saltTurn, uint64(n.id), uint64(s.now/noiseStep)), s.mix.TurnMin, s.mix.TurnMax)
+	return spread(mix(s.seed, saltTurn, uint64(n.id), uint64(s.now/noiseStep)), s.mix.TurnMin, s.mix.TurnMax) * n.slow()
 }
 
 // step tells the run loop something and does what it answers.
@@ -241,7 +210,7 @@ func (s *sim) act(a runloop.Action) {
 				return
 			}
 		}
-		s.at(s.now+2*s.mix.StartTime, func() { s.step(runloop.ClusterStarted{}) })
+		s.at(s.now+2*int64(s.mix.StartTime), func() { s.step(runloop.ClusterStarted{}) })
 	case runloop.Invoke:
 		a.Op.Invoke = s.now
 		s.clients.Start(s.now, a.Op)
