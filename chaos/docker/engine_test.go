@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -205,6 +208,55 @@ func TestCloseSaysWhatIsLeftWhenTheEngineIsGone(t *testing.T) {
 	}
 	if owner.Alive("orphan") {
 		t.Error("the lock is still held: nothing could be cleaned")
+	}
+}
+
+// What a node says after its follower was last heard of is looked at when its log is completed, and what was taken before is not told twice.
+func TestTheLastLinesOfALogAreLookedAt(t *testing.T) {
+	begin := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	line := func(second int, text string) []byte {
+		return frame(stderr, begin.Add(time.Duration(second)*time.Second).Format(time.RFC3339Nano)+" "+text+"\n")
+	}
+	log := slices.Concat(line(1, "panic: taken before"), line(2, "WARNING: DATA RACE"), line(3, "panic: at the very end"))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		if strings.HasSuffix(r.URL.Path, "/logs") {
+			w.Write(log)
+		}
+	}))
+	defer server.Close()
+	api, err := client.New(client.WithHost("tcp://" + server.Listener.Addr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	c := laidOut(1)
+	c.engine = &engine{DockerClient: &testcontainers.DockerClient{Client: api}}
+	heard := &listener{}
+	n := &node{
+		id: 1, log: filepath.Join(t.TempDir(), "n1.log"), collector: chaos.NewCollector(1, heard),
+		container: &testcontainers.DockerContainer{ID: "n1"}, newest: begin.Add(time.Second),
+	}
+	if err := c.wholeLog(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"data_race", "panic"}; !slices.Equal(heard.what, want) {
+		t.Errorf("told of %q, want %q", heard.what, want)
+	}
+	if kept, err := os.ReadFile(n.log); err != nil || bytes.Count(kept, []byte("\n")) != 3 {
+		t.Errorf("the log: %q, %v", kept, err)
+	}
+}
+
+// listener remembers what kinds of lines it was told of.
+type listener struct {
+	deaf
+	what []string
+}
+
+func (l *listener) Event(e history.Event) {
+	if line, ok := e.Body.(*history.LogLine); ok {
+		l.what = append(l.what, line.What)
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 // into the run folder at once, so that a killed runner leaves it there; Close replaces that by the engine's own.
 func (c *cluster) follow(n *node) {
 	var last time.Time // of the newest line that was taken
+	defer func() { n.newest = last }()
 	file, err := os.OpenFile(n.log, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {
 		c.cfg.Logf("following the log of n%d without keeping it: %v", n.id, err)
@@ -34,7 +35,7 @@ func (c *cluster) follow(n *node) {
 	for broken := false; c.ended.Err() == nil; {
 		_, up := n.running()
 		var err error
-		last, err = c.readLog(c.ended, n, last, true, func(line []byte, again bool) {
+		last, err = c.readLog(c.ended, n, last, last, true, func(line []byte, again bool) {
 			n.collector.Line(line, again)
 			if file != nil && !again {
 				file.Write(append(line, '\n')) // a full disk shows at Close, which writes it all
@@ -64,8 +65,8 @@ func (c *cluster) follow(n *node) {
 }
 
 // readLog reads the log from since on, with follow until the container stops, and gives each line to take; again says
-// that it may have been taken before. It returns the time of the newest line.
-func (c *cluster) readLog(ctx context.Context, n *node, since time.Time, follow bool, take func(line []byte, again bool)) (time.Time, error) {
+// that it may have been taken before, being no newer than taken. It returns the time of the newest line.
+func (c *cluster) readLog(ctx context.Context, n *node, since, taken time.Time, follow bool, take func(line []byte, again bool)) (time.Time, error) {
 	o := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: follow}
 	if !since.IsZero() {
 		o.Since = since.Format(time.RFC3339Nano)
@@ -83,7 +84,7 @@ func (c *cluster) readLog(ctx context.Context, n *node, since time.Time, follow 
 		stream, content, err := f.next(buf)
 		if err != nil {
 			for _, line := range lines.rest() { // cut by a kill
-				take(line, false)
+				take(line, !follow) // a follower has come to the same end
 			}
 			if errors.Is(err, io.EOF) {
 				err = nil
@@ -96,7 +97,7 @@ func (c *cluster) readLog(ctx context.Context, n *node, since time.Time, follow 
 			return newest, err
 		}
 		if whole {
-			take(line, !at.After(since))
+			take(line, !at.After(taken))
 			if at.After(newest) {
 				newest = at
 			}
@@ -104,7 +105,8 @@ func (c *cluster) readLog(ctx context.Context, n *node, since time.Time, follow 
 	}
 }
 
-// wholeLog writes the engine's whole log of a node into the run folder, and has whatever was missed looked at.
+// wholeLog writes the engine's whole log of a node into the run folder, and has whatever was missed looked at: also lines that are no events,
+// as of a panic in its last moment, where they are newer than what the follower, which has ended, has taken.
 func (c *cluster) wholeLog(ctx context.Context, n *node) error {
 	aside := n.log + ".new"
 	file, err := os.Create(aside)
@@ -115,8 +117,8 @@ func (c *cluster) wholeLog(ctx context.Context, n *node) error {
 	w := bufio.NewWriterSize(file, 1<<20)
 	call, cancel := bounded(ctx)
 	defer cancel()
-	_, err = c.readLog(call, n, time.Time{}, false, func(line []byte, _ bool) {
-		n.collector.Line(line, true)
+	_, err = c.readLog(call, n, time.Time{}, n.newest, false, func(line []byte, again bool) {
+		n.collector.Line(line, again)
 		w.Write(line)
 		w.WriteByte('\n')
 	})

@@ -34,6 +34,7 @@ type node struct {
 	collector  *chaos.Collector
 	wake       chan struct{} // tells the follower that the container has been started
 	background sync.WaitGroup
+	newest     time.Time // of the lines that the follower has taken; set when it ends, for those who have waited for background
 
 	starting sync.Mutex // held while starting; guards port
 	port     ports.Port
