@@ -1,0 +1,70 @@
+package sim
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"soak/chaos/scenario"
+)
+
+// TestDrawnScenariosAreScenarios: written and read again each is the same; the drawn ones differ in all that a swarm should vary, and
+// half of them at least are busy.
+func TestDrawnScenariosAreScenarios(t *testing.T) {
+	kinds, nodes, segments, intervals := map[string]int{}, map[int]int{}, map[int64]int{}, map[time.Duration]int{}
+	busy, quiet, wire := 0, 0, 0
+	const seeds = 300
+	for seed := range uint64(seeds) {
+		s := Draw(seed, SwarmOptions{})
+		again, err := scenario.Parse("again.yaml", s.YAML())
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, s.YAML())
+		}
+		if diff := cmp.Diff(s, again); diff != "" {
+			t.Fatalf("seed %d reads differently (-drawn +read):\n%s", seed, diff)
+		}
+		if diff := cmp.Diff(s, Draw(seed, SwarmOptions{})); diff != "" {
+			t.Fatalf("seed %d drawn twice:\n%s", seed, diff)
+		}
+		for _, f := range s.Faults {
+			kinds[f.Kind]++
+		}
+		nodes[s.Nodes]++
+		segments[s.Sim.SegmentBytes]++
+		intervals[s.ElectionInterval]++
+		switch {
+		case len(s.Faults) >= 20:
+			busy++
+		case len(s.Faults) == 0:
+			quiet++
+		}
+		if s.Sim.Wire {
+			wire++
+		}
+	}
+	if len(kinds) != len(swarmKinds) || len(nodes) != 2 || len(segments) < 4 || len(intervals) < 4 {
+		t.Errorf("too little varies: kinds %v, nodes %v, segments %v, intervals %v", kinds, nodes, segments, intervals)
+	}
+	if busy < seeds/2 || quiet < seeds/50 || wire < seeds/20 {
+		t.Errorf("of %d seeds %d are busy, %d quiet, %d with the real encoding", seeds, busy, quiet, wire)
+	}
+}
+
+func TestOnlyTheKindsAskedFor(t *testing.T) {
+	for seed := range uint64(50) {
+		s := Draw(seed, SwarmOptions{Kinds: []string{"kill", "pause"}, Nodes: 4, Length: 20 * time.Second})
+		for _, f := range s.Faults {
+			if !slices.Contains([]string{"kill", "pause"}, f.Kind) {
+				t.Errorf("seed %d has a %s", seed, f.Kind)
+			}
+			if f.At.Fixed >= 20*time.Second {
+				t.Errorf("seed %d has a fault at %s", seed, f.At)
+			}
+		}
+		if s.Nodes != 4 || s.Duration != 20*time.Second {
+			t.Errorf("seed %d: %d nodes, %s", seed, s.Nodes, s.Duration)
+		}
+	}
+}
