@@ -189,10 +189,19 @@ func outage(f *history.Fault) bool {
 	return f.Kind == "kill" || f.Kind == "pause" || f.Kind == "partition"
 }
 
+// settled reports whether the cluster had the time of a failover to itself before a fault: the contract speaks of one that serves, not of
+// one that is still coming back.
+func (c *recovery) settled(before *history.Fault) bool {
+	from := before.Asked - int64(c.failoverBound())
+	return !slices.ContainsFunc(c.faults, func(f *history.Fault) bool {
+		return f != before && f.Asked != 0 && f.Asked <= before.Asked && (f.Healed == 0 || f.Healed > from)
+	})
+}
+
 // failover judges the partitions that a lasting fault robbed of their leader.
 func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	bound := c.failoverBound()
-	if !outage(f) || len(f.Nodes) == 0 || 2*len(f.Nodes) >= c.run.Nodes || f.HealAsked-f.Effective < int64(bound) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound) {
+	if !outage(f) || len(f.Nodes) == 0 || 2*len(f.Nodes) >= c.run.Nodes || f.HealAsked-f.Effective < int64(bound) || !c.settled(f) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound) {
 		return
 	}
 	var led *history.Event

@@ -98,6 +98,26 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(7)
 			s.ends(30)
 		}, Holds, "2 times", nil},
+		{"a fault on the heels of another", func(s *story) {
+			first := *s.faults[0]
+			first.ID, first.Healed, first.HealAsked = 2, first.Asked-2*second, first.Asked-2*second
+			first.Asked, first.Effective = 1, 2
+			s.faults = append(s.faults, &first)
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Holds, "", nil},
+		{"a fault that follows another after a while", func(s *story) {
+			first := *s.faults[0]
+			first.ID, first.Healed, first.HealAsked = 2, first.Asked-3*second, first.Asked-3*second
+			first.Asked, first.Effective = first.Healed-2, first.Healed-1
+			s.faults = append(s.faults, &first)
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "took over from n1", []string{KindFailoverLate}},
 		{"a slow failover while the machine stands still", func(s *story) {
 			s.at(2)
 			s.event(2, &history.Stall{Nanos: second})
