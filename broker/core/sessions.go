@@ -86,17 +86,6 @@ func (n *Node) liveCount() int {
 	return c
 }
 
-// live lists the brokers with live sessions, ascending.
-func (n *Node) live() []int32 {
-	var ids []int32
-	for _, s := range n.sessions.peers {
-		if n.sessionLive(s.id) {
-			ids = append(ids, s.id)
-		}
-	}
-	return ids
-}
-
 // heardFromMajority reports whether this node has heard a majority of the group, itself included, in this boot.
 func (n *Node) heardFromMajority() bool {
 	c := 1
