@@ -27,7 +27,8 @@ type Run struct {
 	Interrupted      string      `json:"interrupted,omitempty"`   // signal that ended it early, "" if none
 	HarnessError     string      `json:"harness_error,omitempty"` // why the harness failed, "" if it did not
 	RecordTopics     []TopicInfo `json:"record_topics,omitempty"`
-	RunHash          uint64      `json:"run_hash,string"` // run id carried in record headers
+	RunHash          uint64      `json:"run_hash,string"`           // run id carried in record headers
+	SimHash          uint64      `json:"sim_hash,string,omitempty"` // of all that a simulation observed: equal for equal runs; 0 on other drivers
 }
 
 // TopicInfo is a topic of the run.

@@ -49,6 +49,7 @@ func commands() []command {
 		{name: "run", args: "[SCENARIO|FILE]", short: "start a cluster, break it under load, and judge it", run: runCommand},
 		{name: "check", args: "RUN...", short: "judge stored runs again and compare with their verdicts", run: checkCommand},
 		{name: "list", short: "list the stored runs, newest first", run: listCommand},
+		{name: "campaign", args: "[SCENARIO|FILE]", short: "simulate a range of seeds and keep the shortest of each kind of failure", run: campaignCommand},
 		{name: "scenarios", args: "[NAME]", short: "list the scenarios, or print one", run: scenariosCommand},
 		{name: "faults", short: "list the faults and which driver can do them here", run: faultsCommand},
 		{name: "checkers", short: "list the checkers", run: checkersCommand},
@@ -59,12 +60,13 @@ func commands() []command {
 		{name: "broker", args: "[FLAGS]", short: "run one node of the reference broker (soak broker --help)", run: brokerCommand},
 		{name: "help", args: "[COMMAND]", short: "print this, or a command's flags", run: helpCommand},
 		{name: "sidecar", run: sidecarCommand, hidden: true},
+		{name: "sim-worker", run: simWorkerCommand, hidden: true},
 	}
 }
 
 // laterCommands come with later versions. Naming them here makes the answer to them a clear one.
 var laterCommands = []string{"report", "compare", "gate", "prune", "export", "import", "serve", "replay", "shrink",
-	"campaign", "selftest", "cluster", "completion"}
+	"selftest", "cluster", "completion"}
 
 // Main runs the command line args (the program's name first) and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {

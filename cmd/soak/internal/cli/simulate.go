@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"soak/broker/bugs"
+	"soak/campaign"
 	"soak/chaos/runloop"
 	"soak/chaos/sim"
 	"soak/cmd/soak/internal/watch"
@@ -75,7 +76,7 @@ func (t *task) simulate(f *results.Folder, run *history.Run, rec *history.Record
 		return err
 	}
 	res, err := sim.Run(sim.Options{
-		Scenario: t.plan, Seed: run.Seed, RunHash: run.RunHash, Bugs: set,
+		Scenario: t.plan, Seed: run.Seed, RunHash: run.RunHash, Bugs: set, Exact: campaign.Pinned(t.plan),
 		Observe: func(record any) {
 			switch r := record.(type) {
 			case *history.Event:
@@ -109,7 +110,7 @@ func (t *task) simulate(f *results.Folder, run *history.Run, rec *history.Record
 	run.Interrupted = t.stop.reason()
 	var schedule error
 	if res != nil {
-		run.Phases, run.RecordTopics = res.Phases, res.Topics
+		run.Phases, run.RecordTopics, run.SimHash = res.Phases, res.Topics, res.Hash
 		run.Notes = append(run.Notes, res.Notes...)
 		if res.Problem != "" {
 			run.Notes = append(run.Notes, res.Problem)

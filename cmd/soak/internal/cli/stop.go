@@ -21,6 +21,8 @@ type stopper struct {
 
 	mu     sync.Mutex
 	signal syscall.Signal // 0 until asked
+	words  string         // what the first signal is answered with
+	wait   time.Duration  // how long its work may go on; 0: as long as it takes
 	found  func() int     // violations so far
 
 	cancel context.CancelFunc
@@ -29,7 +31,10 @@ type stopper struct {
 }
 
 func newStopper(e *env) *stopper {
-	s := &stopper{sigs: make(chan os.Signal, 2), done: make(chan struct{})}
+	s := &stopper{
+		sigs: make(chan os.Signal, 2), done: make(chan struct{}),
+		words: "ending: healing, then judging what there is (once more to stop at once)", wait: stopWithin,
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	signal.Notify(s.sigs, syscall.SIGINT, syscall.SIGTERM)
 	go s.listen(e)
@@ -46,8 +51,11 @@ func (s *stopper) listen(e *env) {
 				fmt.Fprintln(e.stderr, "stopped at once; soak clean removes what is left behind")
 				os.Exit(s.code())
 			}
-			fmt.Fprintln(e.stderr, "ending: healing, then judging what there is (once more to stop at once)")
-			over = time.After(stopWithin)
+			words, wait := s.answer()
+			fmt.Fprintln(e.stderr, words)
+			if wait > 0 {
+				over = time.After(wait)
+			}
 			s.ask(number)
 		case <-over:
 			fmt.Fprintln(e.stderr, "note: judging took too long; soak check latest judges the run")
@@ -56,6 +64,19 @@ func (s *stopper) listen(e *env) {
 			return
 		}
 	}
+}
+
+// calm is for work that has nothing to heal: a signal is answered with these words, and what is under way may end.
+func (s *stopper) calm(words string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.words, s.wait = words, 0
+}
+
+func (s *stopper) answer() (words string, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.words, s.wait
 }
 
 // ask takes the first signal.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"soak/campaign"
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/owner"
@@ -73,7 +74,7 @@ func (t *task) describe(nth int) *history.Run {
 		Format: history.FormatVersion, ID: id, Version: info.Version, Commit: info.Commit, Command: t.env.args,
 		Scenario: t.plan.Name, ScenarioYAML: string(t.plan.YAML()), Driver: t.driver, DriverWhy: t.why, Seed: seed,
 		Nodes: t.plan.Nodes, ElectionInterval: int64(t.plan.ElectionInterval), SessionTimeout: int64(t.plan.SessionTimeout),
-		Bugs: t.flags.bugs, Machine: machine(), Minimums: t.plan.Minimums, Contract: contract(t.plan),
+		Bugs: t.flags.bugs, Machine: machine(), Minimums: t.plan.Minimums, Contract: campaign.Contract(t.plan),
 		RunHash: binary.BigEndian.Uint64(raw),
 	}
 	if t.driver == "sim" {
@@ -83,17 +84,6 @@ func (t *task) describe(nth int) *history.Run {
 		run.Notes = append(run.Notes, fmt.Sprintf("run %d of %d of one command", nth, t.flags.repeat))
 	}
 	return run
-}
-
-// contract is what the reference broker and these clients promise in this version.
-func contract(plan *scenario.Scenario) history.Contract {
-	c := history.Contract{Acks: -1, Flush: "sync"}
-	for i, topic := range plan.Topics {
-		if n := int(topic.MinInsyncReplicas); i == 0 || n < c.MinISR {
-			c.MinISR = n
-		}
-	}
-	return c
 }
 
 // record runs the cluster and writes what it sees. A run that never began leaves no folder behind.

@@ -1,0 +1,41 @@
+package campaign
+
+import (
+	"slices"
+
+	"soak/chaos/scenario"
+	"soak/history"
+)
+
+// Describe is what is known of a simulated run before it begins. One seed is one run, to the bytes of its records.
+func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run {
+	run := &history.Run{
+		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
+		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted,
+		Minimums: s.Minimums, Contract: Contract(s),
+	}
+	for _, t := range s.Topics {
+		info := history.TopicInfo{Name: t.Name, Partitions: t.Partitions}
+		for id := int32(1); id <= int32(s.Nodes); id++ {
+			info.Replicas = append(info.Replicas, id)
+		}
+		run.RecordTopics = append(run.RecordTopics, info)
+	}
+	return run
+}
+
+// Contract is what the reference broker and these clients promise in this version.
+func Contract(s *scenario.Scenario) history.Contract {
+	c := history.Contract{Acks: -1, Flush: "sync"}
+	for i, topic := range s.Topics {
+		if n := int(topic.MinInsyncReplicas); i == 0 || n < c.MinISR {
+			c.MinISR = n
+		}
+	}
+	return c
+}
+
+// Pinned reports whether s is an executed schedule, which names the nodes of its faults: the simulator takes those as they stand.
+func Pinned(s *scenario.Scenario) bool {
+	return slices.ContainsFunc(s.Faults, func(f scenario.Fault) bool { return len(f.Nodes) > 0 })
+}

@@ -1,0 +1,160 @@
+package campaign
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+)
+
+// Serve is a worker: it reads jobs, one JSON object a line, and writes an answer to each in the same form, until its input ends.
+func Serve(in io.Reader, out io.Writer) error {
+	jobs, answers := json.NewDecoder(in), json.NewEncoder(out)
+	for {
+		var j Job
+		switch err := jobs.Decode(&j); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading a job: %w", err)
+		}
+		if err := answers.Encode(Simulate(j)); err != nil {
+			return fmt.Errorf("answering a job: %w", err)
+		}
+	}
+}
+
+// Doer does jobs.
+type Doer interface {
+	// Do simulates j. An error says that it could not be simulated: the worker died or cannot be started.
+	Do(j Job) (*Answer, error)
+}
+
+// Here does jobs in this process.
+type Here struct{}
+
+// Do simulates j.
+func (Here) Do(j Job) (*Answer, error) { return answered(Simulate(j)) }
+
+func answered(a *Answer) (*Answer, error) {
+	if a.Error != "" {
+		return nil, errors.New(a.Error)
+	}
+	return a, nil
+}
+
+// jobsPerWorker is how many runs a worker process does before another takes its place, so that memory stays flat whatever a run leaves.
+const jobsPerWorker = 2000
+
+// Pool does jobs in worker processes, as many at a time as it was made for. It is safe for concurrent use.
+type Pool struct {
+	start func() *exec.Cmd
+	idle  chan *worker // nil: a place whose process has not been started
+}
+
+// NewPool makes a pool of n workers; start gives the command of one, which is to call Serve.
+func NewPool(n int, start func() *exec.Cmd) *Pool {
+	p := &Pool{start: start, idle: make(chan *worker, n)}
+	for range n {
+		p.idle <- nil
+	}
+	return p
+}
+
+// Size is how many jobs are done at a time.
+func (p *Pool) Size() int { return cap(p.idle) }
+
+type worker struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader
+	jobs int
+}
+
+func (p *Pool) launch() (*worker, error) {
+	w := &worker{cmd: p.start()}
+	var err error
+	if w.in, err = w.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("starting a worker: %w", err)
+	}
+	out, err := w.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting a worker: %w", err)
+	}
+	w.out = bufio.NewReader(out)
+	if err := w.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting a worker: %w", err)
+	}
+	return w, nil
+}
+
+// Do waits for a worker and has it do j. One that dies is given up and j tried once more with another: a machine may kill a process, a
+// run that kills its process does so twice.
+func (p *Pool) Do(j Job) (*Answer, error) {
+	w := <-p.idle
+	defer func() { p.idle <- w }()
+	var err error
+	for range 2 {
+		if w == nil {
+			if w, err = p.launch(); err != nil {
+				return nil, err
+			}
+		}
+		var a *Answer
+		if a, err = w.do(j); err == nil {
+			if w.jobs++; w.jobs >= jobsPerWorker {
+				err = w.end()
+				w = nil
+				if err != nil {
+					return nil, err
+				}
+			}
+			return answered(a)
+		}
+		err = errors.Join(err, w.end())
+		w = nil
+	}
+	return &Answer{Seed: j.Seed, Failures: []Failure{{Class: Class{Simulation, "died"}, Place: "the worker", Sentence: "the simulating process died twice: " + oneLine(err)}}}, nil
+}
+
+func (w *worker) do(j Job) (*Answer, error) {
+	line, err := json.Marshal(j)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.in.Write(append(line, '\n')); err != nil {
+		return nil, err
+	}
+	if line, err = w.out.ReadBytes('\n'); err != nil {
+		return nil, err
+	}
+	var a Answer
+	if err := json.Unmarshal(line, &a); err != nil {
+		return nil, fmt.Errorf("reading a worker's answer: %w", err)
+	}
+	return &a, nil
+}
+
+func (w *worker) end() error {
+	err := w.in.Close()
+	if waited := w.cmd.Wait(); waited != nil {
+		err = fmt.Errorf("a worker ended: %w", waited)
+	}
+	return err
+}
+
+// Close ends the workers once they have done what they are at.
+func (p *Pool) Close() error {
+	var errs []error
+	for range cap(p.idle) {
+		if w := <-p.idle; w != nil {
+			errs = append(errs, w.end())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
