@@ -52,6 +52,7 @@ func (n *Node) startupHeard() {
 func (n *Node) leaderKnown() {
 	first := !n.startup.leaderSeen
 	n.startup.leaderSeen = true
+	n.startup.registering = false // what was asked of another leader, or in another term, may never be answered
 	n.register()
 	if first && n.cfg.Bugs.Has(bugs.StartupGateHasLeader) {
 		if _, known, _ := n.LeaderStatus(); known && n.state.Topic(MetaTopic) == nil {
