@@ -163,15 +163,21 @@ func TestOpenRefuses(t *testing.T) {
 		says string
 	}{
 		{"another opener", func(t *testing.T, m *vfs.Mem) { open(t, m) }, new(*disk.LockedError), "data/n1 is in use"},
-		{"another node", node(`{"format":1,"node":3,"boot":1}`), new(*disk.WrongNodeError), "belongs to node 3, this is node 1"},
-		{"a newer format", node(`{"format":2,"node":{"id":1}}`), new(*disk.FormatError), "format 2"},
-		{"a node id that is none", node(`{"format":1,"node":{"id":1}}`), new(*disk.DamageError), "node.json"},
-		{"a newer format that reads alike", node(`{"format":2,"node":1,"boot":1,"more":true}`), new(*disk.FormatError), "format 2, this version opens format 1"},
+		{"another node", func(t *testing.T, m *vfs.Mem) {
+			d, _, _, err := disk.Open(m, "data/n1", disk.Options{Node: 3})
+			if err != nil || d.Close() != nil {
+				t.Fatal(err)
+			}
+		}, new(*disk.WrongNodeError), "belongs to node 3, this is node 1"},
+		{"a newer format", node(`{"format":3,"node":{"id":1}}`), new(*disk.FormatError), "format 3"},
+		{"a node id that is none", node(`{"format":2,"node":{"id":1}}`), new(*disk.DamageError), "node.json"},
+		{"an older format that reads alike", node(`{"format":1,"node":1,"boot":1}`), new(*disk.FormatError), "format 1, this version opens format 2"},
 		{"no format", node(`{}`), new(*disk.FormatError), "format 0"},
 		{"no JSON", node("{"), new(*disk.DamageError), "node.json"},
 		{"an empty node.json", node(""), new(*disk.DamageError), "node.json"},
 		{"a huge node.json", node(strings.Repeat(" ", 5000)), new(*disk.DamageError), "5000 bytes"},
-		{"boot 0", node(`{"format":1,"node":1,"boot":0}`), new(*disk.DamageError), "boot 0"},
+		{"another boot", node(`{"format":2,"node":1,"boot":3,"crc":12345}`), new(*disk.DamageError), "CRC computed"},
+		{"no checksum", node(`{"format":2,"node":1,"boot":1}`), new(*disk.DamageError), "stored 00000000"},
 		{"logs without node.json", func(t *testing.T, m *vfs.Mem) {
 			d, _, _ := open(t, m)
 			if err := errors.Join(d.Close(), m.Remove("data/n1/node.json")); err != nil {

@@ -1,9 +1,11 @@
 package disk
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"path/filepath"
 
@@ -11,7 +13,7 @@ import (
 )
 
 // Format is the version of the data directory that this package writes, and the only one it opens.
-const Format = 1
+const Format = 2 // 1 had no checksum in node.json
 
 const nodeFile = "node.json"
 
@@ -20,6 +22,16 @@ type nodeInfo struct {
 	Format int    `json:"format"`
 	Node   int32  `json:"node"`
 	Boot   uint64 `json:"boot"` // how often the directory was opened
+	CRC    uint32 `json:"crc"`  // CRC32C, see sum
+}
+
+// sum guards the numbers against rot: JSON alone would read another boot number as readily, and a node that counts a boot
+// twice leads again in an epoch of its earlier life.
+func (n nodeInfo) sum() uint32 {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(n.Format))
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.Node))
+	b = binary.LittleEndian.AppendUint64(b, n.Boot)
+	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 }
 
 // maxNodeFile bounds what is read of a node.json that may be anything.
@@ -73,6 +85,9 @@ func readNode(fsys vfs.FS, dir string) (n nodeInfo, err error) {
 	if err := json.Unmarshal(b, &n); err != nil {
 		return n, &DamageError{File: path, Reason: err.Error()}
 	}
+	if sum := n.sum(); sum != n.CRC {
+		return n, &DamageError{File: path, Reason: fmt.Sprintf("CRC computed %08x, stored %08x", sum, n.CRC)}
+	}
 	if n.Node < 1 || n.Boot < 1 {
 		return n, &DamageError{File: path, Reason: fmt.Sprintf("node id %d, boot %d", n.Node, n.Boot)}
 	}
@@ -95,6 +110,7 @@ func checkEmpty(fsys vfs.FS, dir string) error {
 
 // writeNode replaces node.json in one step.
 func writeNode(fsys vfs.FS, dir string, n nodeInfo) error {
+	n.CRC = n.sum()
 	b, err := json.Marshal(n)
 	if err != nil {
 		return err
