@@ -60,7 +60,7 @@ func (s *sim) clientSends(o *simclient.Out) {
 	l := s.link(0, o.Node)
 	i := slices.IndexFunc(s.conns, func(c clientConn) bool { return c.id == o.Conn })
 	if i < 0 {
-		if n.core == nil && l.cuts == 0 {
+		if !n.alive() && l.cuts == 0 {
 			conn := o.Conn
 			s.at(s.now+s.latency(l), func() { s.clients.Refused(s.now, conn); s.pumpClients() })
 			return
@@ -69,7 +69,6 @@ func (s *sim) clientSends(o *simclient.Out) {
 		i = len(s.conns) - 1
 	}
 	if l.cuts > 0 {
-		l.dropped++
 		s.noteDrop(l)
 		return // the client's own time-out ends it
 	}
@@ -77,6 +76,10 @@ func (s *sim) clientSends(o *simclient.Out) {
 	at := max(s.now+s.latency(l), l.last+1)
 	l.last = at
 	s.deliver(at, n, s.conns[i].life, &core.ClientRequest{Conn: core.ConnID(o.Conn), Corr: o.Corr, Req: o.Req, Op: o.Op})
+	if s.resetNow(l, o.Conn) {
+		s.stats.Reset++
+		s.dropConn(n, core.ConnID(o.Conn))
+	}
 }
 
 // answer carries a node's answer to its client.
@@ -86,7 +89,6 @@ func (s *sim) answer(n *node, r *core.Response) {
 	}
 	l := s.link(n.id, 0)
 	if l.cuts > 0 {
-		l.dropped++
 		s.noteDrop(l)
 		return
 	}

@@ -42,6 +42,12 @@ func (q *diskQueue) run() {
 	done := n.dir.Do(ops, func(files []vfs.File) error { return n.fs.SyncAll(files) })
 	at := n.fs.End()
 	life := n.life
+	n.s.noteDisk(n)
+	n.crashWithin(n.s.now, at)
+	for i := range done {
+		// That it stops of this is right, also when the fault is healed before the node knows.
+		n.doomed = n.doomed || done[i].Err != nil && n.broken > 0
+	}
 	n.s.at(at, func() {
 		if n.life != life {
 			return
@@ -65,6 +71,7 @@ func (q *diskQueue) kick() {
 func (n *node) read(op core.DiskOp) {
 	n.fs.Begin(n.s.now)
 	done := n.dir.Read(op)
+	n.s.noteDisk(n)
 	n.s.deliver(n.fs.End(), n, n.life, &done)
 }
 
@@ -74,7 +81,7 @@ func (s *sim) disk(n *node) vfs.Latency {
 		t := uint64(s.now / noiseStep)
 		switch op {
 		case vfs.OpSync, vfs.OpSyncDir:
-			return spread(mix(s.seed, saltDisk, uint64(n.id), t), s.mix.SyncMin, s.mix.SyncMax) * n.slow()
+			return spread(mix(s.seed, saltDisk, uint64(n.id), t), s.mix.SyncMin, s.mix.SyncMax) * n.slowDisk
 		case vfs.OpWrite:
 			return 4_000 + int64(bytes)*int64(s.mix.WritePerKiB)/1024
 		case vfs.OpRead:

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,15 +16,28 @@ type fault struct {
 	evidence []history.Evidence
 	proven   bool
 	healed   bool
-	cut      []*link // partition: the directions that it cuts
-	struck   []*node // kill, pause: the nodes it struck
-	waiting  func(*link)
+	answered bool // the run loop was told that it is in effect, or that it is not
+
+	struck []*node // the nodes it struck
+	cut    []*link // the directions that it cuts
+	away   bool    // flapping: the cut is open now
+	disks  []diskFault
+	rot    []rotten
 }
 
 // Capabilities says which kinds of fault the simulator can do: all that scenarios know.
 func Capabilities() chaos.Capabilities {
-	return chaos.Capabilities{chaos.Kill: "", chaos.RestartAll: "", chaos.Pause: "", chaos.Partition: ""}
+	can := chaos.Capabilities{}
+	for _, kind := range swarmKinds {
+		can[kind] = ""
+	}
+	return can
 }
+
+// proofLimit is how long a fault may go without anything that meets it. Then it is given up, as on real clusters.
+const proofLimit = int64(5_000_000_000)
+
+var errUnmet = errors.New("nothing met it within 5s")
 
 // inject brings a fault about. The answer comes, as an input to the run loop, when its effect was seen.
 func (s *sim) inject(spec chaos.Spec) {
@@ -32,78 +46,74 @@ func (s *sim) inject(spec chaos.Spec) {
 	s.active = append(s.active, f)
 	switch spec.Kind {
 	case chaos.Kill, chaos.RestartAll:
-		for _, id := range spec.Nodes {
-			n := s.nodes[id]
-			if n.core == nil {
-				continue
-			}
-			s.kill(n)
-			f.struck = append(f.struck, n)
-			f.see("during", fmt.Sprintf("n%d: signal: killed", id), 1, s.now)
-		}
-		s.injected(f)
+		s.killAll(f)
+	case chaos.PowerLoss:
+		s.losePower(f)
+	case chaos.DiskCrash:
+		s.armCrash(f)
 	case chaos.Pause:
-		for _, id := range spec.Nodes {
-			n := s.nodes[id]
-			n.pause()
-			f.struck = append(f.struck, n)
-			f.see("during", fmt.Sprintf("n%d: stopped", id), 1, s.now)
-		}
-		s.injected(f)
-	case chaos.Partition:
+		s.pauseAll(f)
+	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping:
 		s.partition(f)
+	case chaos.Reset:
+		s.resetEach(f)
+	case chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError:
+		s.breakDisks(f)
+	case chaos.BitRot:
+		s.letRot(f)
+	case chaos.ClockJump, chaos.ClockRate:
+		s.changeClocks(f)
+	case chaos.SlowNode:
+		s.slowDown(f)
 	default:
-		s.step(runloop.FaultInjected{ID: spec.ID, Err: fmt.Errorf("the simulator has no fault %q", spec.Kind)})
+		s.tellInjected(f, fmt.Errorf("the simulator has no fault %q", spec.Kind))
+		return
 	}
+	if !f.proven {
+		s.at(s.now+proofLimit, func() {
+			if !f.proven && !f.healed {
+				s.tellInjected(f, errUnmet)
+			}
+		})
+	}
+}
+
+// targets are the nodes that a fault is asked for.
+func (s *sim) targets(f *fault) []*node {
+	var ns []*node
+	for _, id := range f.spec.Nodes {
+		ns = append(ns, s.nodes[id])
+	}
+	return ns
 }
 
 func (f *fault) see(phase, what string, count, now int64) {
 	f.evidence = append(f.evidence, history.Evidence{Time: now, Phase: phase, What: what, Count: count})
 }
 
-// injected answers the run loop with what has been seen so far.
-func (s *sim) injected(f *fault) {
+// prove takes the first thing that met a fault, and tells the run loop. It may be called in the middle of anything.
+func (s *sim) prove(f *fault, what string, count int64) {
+	f.see("during", what, count, s.now)
+	if f.proven {
+		return
+	}
 	f.proven = true
+	s.at(s.now, func() {
+		if !f.healed {
+			s.tellInjected(f, nil)
+		}
+	})
+}
+
+// tellInjected answers the run loop with what has been seen so far.
+func (s *sim) tellInjected(f *fault, err error) {
+	if f.answered {
+		return
+	}
+	f.answered = true
 	ev := f.evidence
 	f.evidence = nil
-	s.step(runloop.FaultInjected{ID: f.spec.ID, Evidence: ev})
-}
-
-// kill ends a node as SIGKILL does: what its calls have written so far stays in the page cache.
-func (s *sim) kill(n *node) {
-	n.down()
-	n.fs.Crash(s.now)
-	s.exit(n, "killed", -1, true)
-}
-
-// partition cuts the targets from all other nodes, and from the clients where asked. It is proven by the first message that it takes.
-func (s *sim) partition(f *fault) {
-	for _, a := range f.spec.Nodes {
-		for b := int32(0); int(b) < len(s.nodes); b++ {
-			if slices.Contains(f.spec.Nodes, b) || b == 0 && !f.spec.Clients {
-				continue
-			}
-			for _, l := range []*link{s.link(a, b), s.link(b, a)} {
-				l.cuts++
-				f.cut = append(f.cut, l)
-			}
-		}
-	}
-}
-
-// noteDrop is called for each message that a cut has taken.
-func (s *sim) noteDrop(l *link) {
-	for _, f := range s.active {
-		if !f.proven && !f.healed && slices.Contains(f.cut, l) {
-			f.see("during", fmt.Sprintf("a message n%d→n%d dropped", l.from, l.to), 1, s.now)
-			f.proven = true
-			s.at(s.now, func() {
-				if !f.healed {
-					s.injected(f)
-				}
-			})
-		}
-	}
+	s.step(runloop.FaultInjected{ID: f.spec.ID, Evidence: ev, Err: err})
 }
 
 // heal ends a fault. The answer comes when its end was seen.
@@ -116,60 +126,79 @@ func (s *sim) heal(id int) {
 	f.healed = true
 	s.active = slices.DeleteFunc(s.active, func(x *fault) bool { return x == f })
 	switch f.spec.Kind {
-	case chaos.Kill, chaos.RestartAll:
-		for _, n := range f.struck {
-			if n.core != nil || n.starting {
-				continue
-			}
-			if err := n.start(); err != nil {
-				s.crashed(n, err)
-				s.step(runloop.FaultHealed{ID: id, Err: err})
-				return
-			}
-		}
-		s.healedWhen(f, func() bool {
-			return !slices.ContainsFunc(f.struck, func(n *node) bool { return n.core == nil })
-		}, "up again, boot %d")
+	case chaos.Kill, chaos.RestartAll, chaos.PowerLoss, chaos.DiskCrash:
+		s.release(f)
 	case chaos.Pause:
 		for _, n := range f.struck {
 			n.resume()
 			f.see("after", fmt.Sprintf("n%d: running", n.id), 1, s.now)
 		}
-		s.step(runloop.FaultHealed{ID: id, Evidence: f.evidence})
-	case chaos.Partition:
-		for _, l := range f.cut {
-			l.cuts--
+		s.over(f)
+	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping:
+		s.mendLinks(f)
+	case chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError:
+		s.mendDisks(f)
+	case chaos.BitRot:
+		s.restoreFiles(f)
+	case chaos.ClockRate:
+		for _, n := range f.struck {
+			n.clock.rate(s.now, n.ppm)
+			n.wakeUp()
+			f.see("after", fmt.Sprintf("n%d: %d ppm", n.id, n.ppm), n.ppm, s.now)
 		}
-		before := make([]int64, len(f.cut))
-		for i, l := range f.cut {
-			before[i] = l.passed
+		s.over(f)
+	case chaos.SlowNode:
+		for _, n := range f.struck {
+			n.slowBy /= f.spec.Factor
+			f.see("after", fmt.Sprintf("n%d: at its own speed", n.id), 1, s.now)
 		}
-		s.healedWhen(f, func() bool {
-			for i, l := range f.cut {
-				if l.passed > before[i] {
-					return true
-				}
-			}
-			return false
-		}, "messages pass")
+		s.over(f)
+	default: // a jump of the clock stays, connections are made anew
+		s.over(f)
 	}
 }
 
-// healPoll is how often the end of a fault is looked for.
-const healPoll = int64(1_000_000)
+func (s *sim) over(f *fault) {
+	s.step(runloop.FaultHealed{ID: f.spec.ID, Evidence: f.evidence})
+}
 
-// healedWhen answers the run loop once the end was seen; a node that does not come back is the run loop's to give up on.
-func (s *sim) healedWhen(f *fault, over func() bool, what string) {
-	if !over() {
-		s.at(s.now+healPoll, func() { s.healedWhen(f, over, what) })
+// healPoll is how often the end of a fault is looked for.
+const healPoll = int64(5_000_000)
+
+// when does something as soon as a condition holds, or limit has passed (0: the run loop gives up by itself).
+func (s *sim) when(holds func() bool, limit int64, then func()) {
+	if holds() || limit > 0 && s.now >= limit {
+		then()
 		return
 	}
-	if len(f.struck) > 0 {
-		for _, n := range f.struck {
-			f.see("after", fmt.Sprintf("n%d: "+what, n.id, n.boot), 1, s.now)
+	s.at(s.now+healPoll, func() { s.when(holds, limit, then) })
+}
+
+// changeClocks displaces clocks, or changes their rates.
+func (s *sim) changeClocks(f *fault) {
+	for _, n := range s.targets(f) {
+		before := n.clock.at(s.now)
+		if f.spec.Kind == chaos.ClockJump {
+			n.clock.jump(s.now, int64(f.spec.By))
+			s.prove(f, fmt.Sprintf("n%d: its clock jumped by %s", n.id, f.spec.By), n.clock.at(s.now)-before)
+		} else {
+			n.clock.rate(s.now, n.ppm+f.spec.PPM)
+			s.prove(f, fmt.Sprintf("n%d: its clock runs at %+d ppm", n.id, n.ppm+f.spec.PPM), f.spec.PPM)
 		}
-	} else {
-		f.see("after", what, 1, s.now)
+		f.struck = append(f.struck, n)
+		n.wakeUp()
 	}
-	s.step(runloop.FaultHealed{ID: f.spec.ID, Evidence: f.evidence})
+}
+
+// slowDown makes processors slow. It is proven by the next turn.
+func (s *sim) slowDown(f *fault) {
+	for _, n := range s.targets(f) {
+		n.slowBy *= f.spec.Factor
+		f.struck = append(f.struck, n)
+		n.onTurn = func(took int64) {
+			if !f.healed {
+				s.prove(f, fmt.Sprintf("n%d: a turn took %d µs", n.id, took/1000), took)
+			}
+		}
+	}
 }

@@ -16,7 +16,6 @@ type link struct {
 	last     int64 // arrival of the latest message: a connection keeps the order of what is sent on it
 	dropped  int64 // messages that a cut took, the evidence of a partition
 	passed   int64
-	held     []func() // what was sent into a cut shortly before it was healed
 }
 
 func (l *link) key() uint64 { return uint64(uint32(l.from))<<32 | uint64(uint32(l.to)) }
@@ -35,6 +34,9 @@ const (
 	saltClock
 	saltSwarm
 	saltReset
+	saltCrash
+	saltDiskFault
+	saltRot
 )
 
 // noiseStep is how finely noise varies in time.
@@ -58,7 +60,6 @@ func (s *sim) sendPeer(m *core.PeerMessage) {
 	l := s.link(m.From, m.To)
 	to := s.nodes[m.To]
 	if l.cuts > 0 {
-		l.dropped++
 		s.noteDrop(l)
 		return
 	}
@@ -90,6 +91,3 @@ func (s *sim) sendPeer(m *core.PeerMessage) {
 
 // link answers the link of an ordered pair.
 func (s *sim) link(from, to int32) *link { return &s.links[int(from)*(len(s.nodes))+int(to)] }
-
-// cut takes or gives back one direction between two nodes.
-func (s *sim) cut(from, to int32, by int) { s.link(from, to).cuts += by }

@@ -32,9 +32,20 @@ type node struct {
 	wake    int64 // the core wants to be turned then
 	wakeSet int64 // the earliest turn that is set for wakes, 0 none
 
-	starting    bool // its disk is open, its core is not there yet
-	expectsStop bool // a fault has made its disk fail: that it stops is right
+	starting bool // its disk is open, its core is not there yet
+
+	held     int    // faults that keep it down
+	broken   int    // faults of its disk: that it stops or cannot start is right
+	doomed   bool   // it has met such a fault in this life, and is about to stop
+	crashIn  *fault // kills it in its next disk operation
+	slowBy   int64  // its processor takes so many times as long
+	slowDisk int64  // and its syncs
+	ppm      int64  // its clock's own rate
+	onTurn   func(took int64)
 }
+
+// alive reports whether there is a process: it runs, or is starting.
+func (n *node) alive() bool { return n.core != nil || n.starting }
 
 // start opens the disk and brings the node up. An error means that the node cannot start: what its disk holds is refused.
 func (n *node) start() error {
@@ -44,6 +55,7 @@ func (n *node) start() error {
 	n.fs.Begin(begin)
 	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes})
 	ready := n.fs.End()
+	s.noteDisk(n)
 	if err != nil {
 		return fmt.Errorf("n%d cannot open its disk: %w", n.id, err)
 	}
@@ -79,7 +91,7 @@ func (n *node) up(boot core.Boot) {
 // down ends the node's life at once, as SIGKILL does.
 func (n *node) down() {
 	n.life++
-	n.starting = false
+	n.starting, n.doomed = false, false
 	n.core, n.dir, n.inbox, n.due, n.wake, n.wakeSet = nil, nil, nil, false, 0, 0
 	n.s.clientsLose(n)
 }
@@ -145,7 +157,12 @@ func (n *node) setWake() {
 // carryOut does what a Ready says: events first, then the disk, then messages and answers.
 func (n *node) carryOut(out *core.Output) {
 	s := n.s
-	n.busy = s.now + s.turnTime(n)
+	took := s.turnTime(n)
+	n.busy = s.now + took
+	if n.onTurn != nil {
+		n.onTurn(took)
+		n.onTurn = nil
+	}
 	for i := range out.Events {
 		s.event(out.Events[i])
 	}
@@ -190,19 +207,21 @@ func (s *sim) exit(n *node, signal string, code int, asked bool) {
 
 // crashed ends a node that stopped of itself: a failed disk, a broken invariant, a disk that it refuses.
 func (s *sim) crashed(n *node, why error) {
+	asked := n.broken > 0 || n.doomed
 	n.down()
 	n.fs.Crash(s.now)
-	asked := n.expectsStop
 	s.exit(n, "", 1, asked)
-	if !asked {
+	switch {
+	case !asked:
 		s.observation(&history.LogLine{Of: n.id, What: "fatal", Line: why.Error()})
+	case n.broken == 0: // its disk was mended before it knew
+		s.at(s.now+healPoll, func() { s.revive(n) })
 	}
 }
 
-// slow is how many times longer the node's processor and disk take than others'.
-func (n *node) slow() int64 {
-	if n.id == n.s.mix.SlowNode {
-		return max(n.s.mix.SlowFactor, 1)
+// wakeUp has the node look at its clock anew.
+func (n *node) wakeUp() {
+	if n.core != nil && n.paused == 0 {
+		n.turnAt(n.s.now)
 	}
-	return 1
 }

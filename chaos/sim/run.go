@@ -43,9 +43,12 @@ type Result struct {
 	Notes    []string
 	Problem  string
 	Executed *scenario.Scenario
-	Status   runloop.Status
-	Stats    Stats
-	Hash     uint64 // over every event, operation and fault: equal for equal runs
+	// Unrecovered says what was not whole again at the end, after all faults had been healed and the bounds had passed; "" if all was. It is
+	// a finding: a cluster that never recovers.
+	Unrecovered string
+	Status      runloop.Status
+	Stats       Stats
+	Hash        uint64 // over every event, operation and fault: equal for equal runs
 }
 
 // Stats counts what a simulation did.
@@ -54,6 +57,7 @@ type Stats struct {
 	Events                         int64 // of the world's queue
 	Audit, Operations, Faults      int64
 	Dropped, Duplicated, Reordered int64
+	Reset                          int64 // connections, by noise
 }
 
 // sim is one simulation.
@@ -73,8 +77,9 @@ type sim struct {
 	clientWake int64
 	conns      []clientConn
 
-	faults map[int]*fault // for look-ups only
-	active []*fault
+	faults     map[int]*fault // for look-ups only
+	active     []*fault
+	diskFaults int // active ones
 
 	spareInbox []core.Input
 	observed   uint64 // sequence of the runner's own events
@@ -128,7 +133,7 @@ func Run(o Options) (*Result, error) {
 	}
 	s.stats.Virtual, s.stats.Events = time.Duration(s.now-Epoch), s.count
 	return &Result{
-		Phases: loop.Phases(), Topics: loop.Topics(), Notes: loop.Notes(), Problem: loop.Problem(), Executed: loop.Executed(), Status: loop.Status(),
+		Phases: loop.Phases(), Topics: loop.Topics(), Notes: loop.Notes(), Problem: loop.Problem(), Executed: loop.Executed(), Unrecovered: loop.Unrecovered(), Status: loop.Status(),
 		Stats: s.stats, Hash: s.hash.sum,
 	}, nil
 }
@@ -141,9 +146,14 @@ func (s *sim) tellStatus() {
 }
 
 func (s *sim) newNode(id int32) *node {
-	n := &node{s: s, id: id}
+	n := &node{s: s, id: id, slowBy: 1, slowDisk: 1}
+	if id == s.mix.SlowNode {
+		n.slowBy = max(s.mix.SlowFactor, 1)
+		n.slowDisk = n.slowBy
+	}
 	ppm := between(mix(s.seed, saltClock, uint64(id)), -s.mix.ClockPPM, s.mix.ClockPPM+1)
 	skew := between(mix(s.seed, saltClock, uint64(id), 1), -int64(s.mix.ClockSkew), int64(s.mix.ClockSkew)+1)
+	n.ppm = ppm
 	n.clock = newClock(s.now, skew, ppm)
 	n.fs = vfs.NewSim(s.disk(n))
 	return n
@@ -173,7 +183,7 @@ func (s *sim) clientConfig() simclient.Config {
 
 // turnTime is the processor time of a turn.
 func (s *sim) turnTime(n *node) int64 {
-	return spread(mix(s.seed, saltTurn, uint64(n.id), uint64(s.now/noiseStep)), s.mix.TurnMin, s.mix.TurnMax) * n.slow()
+	return spread(mix(s.seed, saltTurn, uint64(n.id), uint64(s.now/noiseStep)), s.mix.TurnMin, s.mix.TurnMax) * n.slowBy
 }
 
 // step tells the run loop something and does what it answers.

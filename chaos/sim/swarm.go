@@ -128,7 +128,7 @@ func (d *draw) machine() {
 	m.StartTime = pick(d, 5*time.Millisecond, 40*time.Millisecond, 400*time.Millisecond)
 	m.SegmentBytes = int64(pick(d, 0, 4<<10, 16<<10, 64<<10))
 	if d.one(8) {
-		m.SlowNode, m.SlowFactor = int32(d.in(1, d.s.Nodes)), int64(pick(d, 3, 10, 40))
+		m.SlowNode, m.SlowFactor = int32(d.in(1, d.s.Nodes)), int64(pick(d, 3, 10))
 	}
 	m.ClockPPM = int64(pick(d, 0, 0, 100))
 	m.Readers = d.in(0, 3)
@@ -195,9 +195,9 @@ func (d *draw) fault(kind string, at time.Duration) scenario.Fault {
 	case chaos.Reset:
 		f.Every = d.scaled(20*time.Millisecond, time.Second)
 	case chaos.SlowDisk:
-		f.Factor = int64(pick(d, 5, 50, 500))
+		f.Factor = d.factor(d.s.Sim.SyncMax, slowestSync)
 	case chaos.SlowNode:
-		f.Factor = int64(pick(d, 5, 50, 500))
+		f.Factor = d.factor(d.s.Sim.TurnMax, slowestTurn)
 	case chaos.ClockJump:
 		f.By = time.Duration(pick(d, 1, 1, -1)) * d.scaled(100*time.Millisecond, 4*time.Second)
 	case chaos.ClockRate:
@@ -206,6 +206,19 @@ func (d *draw) fault(kind string, at time.Duration) scenario.Fault {
 		f.Files = pick(d, chaos.FilesSegment, chaos.FilesRaft, chaos.FilesNode)
 	}
 	return f
+}
+
+// What is slow is so within bounds: a call that was begun is not cut short when the fault is healed, and a cluster whose one sync lasts
+// for a minute is not whole in the next.
+const (
+	slowestSync = 500 * time.Millisecond
+	slowestTurn = 50 * time.Millisecond
+)
+
+// factor draws how many times longer something takes.
+func (d *draw) factor(usual, most time.Duration) int64 {
+	usual *= time.Duration(max(d.s.Sim.SlowFactor, 1))
+	return max(2, min(int64(pick(d, 5, 50, 500)), int64(most/usual)))
 }
 
 func (d *draw) target(kind string) string {

@@ -1,0 +1,104 @@
+package sim_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"soak/chaos/scenario"
+	"soak/chaos/sim"
+	"soak/checkers"
+	"soak/history"
+)
+
+// judged runs a scenario and has every checker judge it.
+func judged(t *testing.T, s *scenario.Scenario, seed uint64) (*sim.Result, *checkers.Report, []history.Fault) {
+	t.Helper()
+	run := &history.Run{
+		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
+		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Minimums: s.Minimums,
+		Contract: history.Contract{Acks: -1, MinISR: 2, Flush: "sync"},
+	}
+	for _, topic := range s.Topics {
+		info := history.TopicInfo{Name: topic.Name, Partitions: topic.Partitions}
+		for id := range int32(s.Nodes) {
+			info.Replicas = append(info.Replicas, id+1)
+		}
+		run.RecordTopics = append(run.RecordTopics, info)
+		run.Contract.MinISR = min(run.Contract.MinISR, int(topic.MinInsyncReplicas))
+	}
+	feed := checkers.NewFeeder(run)
+	var faults []history.Fault
+	r, err := sim.Run(sim.Options{Scenario: s, Seed: seed, RunHash: seed, Observe: func(record any) {
+		switch x := record.(type) {
+		case *history.Event:
+			c := *x
+			feed.Event(&c)
+		case *history.Operation:
+			c := *x
+			feed.Operation(&c)
+		case *history.Fault:
+			c := *x
+			faults = append(faults, c)
+			feed.Fault(&c)
+		}
+	}})
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	run.Phases, run.Notes = r.Phases, r.Notes
+	return r, feed.Report(), faults
+}
+
+// clean reports everything that is wrong with a run, with how to see it again.
+func clean(t *testing.T, s *scenario.Scenario, seed uint64, r *sim.Result, report *checkers.Report) {
+	t.Helper()
+	var wrong []string
+	if r.Problem != "" {
+		wrong = append(wrong, r.Problem)
+	}
+	if r.Unrecovered != "" {
+		wrong = append(wrong, r.Unrecovered)
+	}
+	for _, v := range report.Verdicts {
+		for i, x := range v.Violations {
+			if i == 3 {
+				wrong = append(wrong, fmt.Sprintf("%s: and %d more", v.Checker, len(v.Violations)-i))
+				break
+			}
+			wrong = append(wrong, fmt.Sprintf("%s/%s: %s", v.Checker, x.Kind, x.Sentence))
+		}
+	}
+	if len(wrong) > 0 {
+		t.Errorf("seed %d (%d nodes, interval %s, session %s, %d faults):\n  %s", seed, s.Nodes, s.ElectionInterval, s.SessionTimeout, len(s.Faults), strings.Join(wrong, "\n  "))
+	}
+}
+
+// TestSwarmSeedsAreClean: the sound broker, with all that goes wrong, breaks no promise. SOAK_SWARM_SEEDS=FROM-TO takes other seeds.
+func TestSwarmSeedsAreClean(t *testing.T) {
+	from, to := uint64(0), uint64(40)
+	if text := os.Getenv("SOAK_SWARM_SEEDS"); text != "" {
+		low, high, _ := strings.Cut(text, "-")
+		var err1, err2 error
+		from, err1 = strconv.ParseUint(low, 10, 64)
+		to, err2 = strconv.ParseUint(high, 10, 64)
+		if err1 != nil || err2 != nil {
+			t.Fatalf("SOAK_SWARM_SEEDS=%q: want FROM-TO", text)
+		}
+	}
+	asked, proven := map[string]int{}, map[string]int{}
+	for seed := from; seed < to; seed++ {
+		s := sim.Draw(seed, sim.SwarmOptions{})
+		r, report, faults := judged(t, s, seed)
+		clean(t, s, seed, r, report)
+		for _, f := range faults {
+			asked[f.Kind]++
+			if f.Proven() {
+				proven[f.Kind]++
+			}
+		}
+	}
+	t.Logf("asked %v\nproven %v", asked, proven)
+}
