@@ -12,14 +12,14 @@ import (
 const (
 	Steady     = "steady"      // none of the others
 	Election   = "election"    // raft has no leader
-	Shrunk     = "isr-shrunk"  // a partition's ISR lacks a replica
+	ISRShrunk  = "isr-shrunk"  // a partition's ISR lacks a replica
 	Truncation = "truncation"  // a replica has just cut its log
 	Starting   = "starting"    // a node has just begun a boot
 	Overlap    = "other-fault" // another fault is in effect
 )
 
 // States lists them in the order of the table.
-func States() []string { return []string{Steady, Election, Shrunk, Truncation, Starting, Overlap} }
+func States() []string { return []string{Steady, Election, ISRShrunk, Truncation, Starting, Overlap} }
 
 // Kinds lists the faults that the simulator can do.
 func Kinds() []string {
@@ -161,7 +161,7 @@ func (m *met) states(f *history.Fault) []string {
 		out = append(out, Election)
 	}
 	if in(m.shrunk) {
-		out = append(out, Shrunk)
+		out = append(out, ISRShrunk)
 	}
 	if lately(m.cut) {
 		out = append(out, Truncation)

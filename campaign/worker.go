@@ -41,10 +41,15 @@ func (Here) Do(j Job) (*Answer, error) { return answered(Simulate(j)) }
 
 func answered(a *Answer) (*Answer, error) {
 	if a.Error != "" {
-		return nil, errors.New(a.Error)
+		return nil, &Refused{a.Error}
 	}
 	return a, nil
 }
+
+// Refused says what is wrong with a job: its scenario, or a bug's name.
+type Refused struct{ Msg string }
+
+func (r *Refused) Error() string { return r.Msg }
 
 // jobsPerWorker is how many runs a worker process does before another takes its place, so that memory stays flat whatever a run leaves.
 const jobsPerWorker = 2000
