@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -128,7 +129,7 @@ func nodeBinary(ctx context.Context, arch string, logf func(string, ...any)) ([]
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	why := serves(self, arch)
+	why := serves(self, mainPackage(), arch)
 	if why == nil {
 		return os.ReadFile(self)
 	}
@@ -140,11 +141,19 @@ func nodeBinary(ctx context.Context, arch string, logf func(string, ...any)) ([]
 	return b, nil
 }
 
-// serves says why the program at path cannot be the one in a node image: it must be soak or the broker, for linux,
-// static and of the architecture.
-func serves(path, arch string) error {
-	if base := filepath.Base(path); base != "soak" && base != "broker" {
-		return fmt.Errorf("%s is not soak", base)
+// mainPackage is the package that this program was built from, whatever its file is called; "" where the build does not say.
+func mainPackage() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Path
+	}
+	return ""
+}
+
+// serves says why the program at path, built from a package, cannot be the one in a node image: it must be soak or the broker, for
+// linux, static and of the architecture.
+func serves(path, built, arch string) error {
+	if built != "soak/cmd/soak" && built != nodePackage {
+		return fmt.Errorf("%s is not soak", filepath.Base(path))
 	}
 	return static(path, arch)
 }

@@ -37,17 +37,18 @@ func TestWhichProgramServesInAContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		path, arch, why string // why "": it serves
+		path, built, arch, why string // why "": it serves
 	}{
-		"static":             {program(t, "soak", elf.EM_X86_64, elf.PT_LOAD), "amd64", ""},
-		"static broker":      {program(t, "broker", elf.EM_AARCH64, elf.PT_LOAD), "arm64", ""},
-		"dynamic":            {program(t, "soak", elf.EM_X86_64, elf.PT_INTERP), "amd64", "dynamically"},
-		"other architecture": {program(t, "soak", elf.EM_X86_64, elf.PT_LOAD), "arm64", "built for EM_X86_64"},
-		"somebody's test":    {program(t, "shop.test", elf.EM_X86_64, elf.PT_LOAD), "amd64", "not soak"},
-		"no ELF (macOS)":     {script, "amd64", "no linux program"},
-		"not there":          {filepath.Join(t.TempDir(), "soak"), "amd64", "reading it"},
+		"static":             {program(t, "soak", elf.EM_X86_64, elf.PT_LOAD), "soak/cmd/soak", "amd64", ""},
+		"static broker":      {program(t, "broker", elf.EM_AARCH64, elf.PT_LOAD), "soak/cmd/broker", "arm64", ""},
+		"under another name": {program(t, "soak-0.1", elf.EM_X86_64, elf.PT_LOAD), "soak/cmd/soak", "amd64", ""},
+		"dynamic":            {program(t, "soak", elf.EM_X86_64, elf.PT_INTERP), "soak/cmd/soak", "amd64", "dynamically"},
+		"other architecture": {program(t, "soak", elf.EM_X86_64, elf.PT_LOAD), "soak/cmd/soak", "arm64", "built for EM_X86_64"},
+		"somebody's test":    {program(t, "shop.test", elf.EM_X86_64, elf.PT_LOAD), "shop.test", "amd64", "not soak"},
+		"no ELF (macOS)":     {script, "soak/cmd/soak", "amd64", "no linux program"},
+		"not there":          {filepath.Join(t.TempDir(), "soak"), "soak/cmd/soak", "amd64", "reading it"},
 	} {
-		err := serves(test.path, test.arch)
+		err := serves(test.path, test.built, test.arch)
 		switch {
 		case test.why == "" && err != nil:
 			t.Errorf("%s: %v, want it to serve", name, err)
