@@ -94,7 +94,7 @@ func Simulate(j Job) (a *Answer) {
 			a = &Answer{Seed: j.Seed, Failures: []Failure{{Class: Class{Simulation, "panic"}, Place: panicked(), Sentence: fmt.Sprint(p)}}}
 		}
 	}()
-	a, err := simulate(j)
+	a, err := simulate(j, nil, nil)
 	if err != nil {
 		return &Answer{Seed: j.Seed, Error: oneLine(err)}
 	}
@@ -113,7 +113,8 @@ func panicked() string {
 	}
 }
 
-func simulate(j Job) (*Answer, error) {
+// simulate does a job; watch, if there is one, is shown each record as well, and stop asked whether to end.
+func simulate(j Job, watch func(record any), stop func() string) (*Answer, error) {
 	plan, err := j.Plan()
 	if err != nil {
 		return nil, fmt.Errorf("the scenario of seed %d: %w", j.Seed, err)
@@ -129,6 +130,9 @@ func simulate(j Job) (*Answer, error) {
 	o := sim.Options{Scenario: plan, Seed: j.Seed, RunHash: run.RunHash, Bugs: set, Exact: Pinned(plan)}
 	plain := o
 	o.Observe = func(record any) {
+		if watch != nil {
+			watch(record)
+		}
 		// The simulator keeps what it shows, the checkers keep what they are shown: each has its own.
 		switch r := record.(type) {
 		case *history.Event:
@@ -145,6 +149,7 @@ func simulate(j Job) (*Answer, error) {
 			judge.Fault(&c)
 		}
 	}
+	o.Stop = stop
 	if j.Until != nil {
 		o.Stop = func() string { return reached(judge, *j.Until) }
 	}

@@ -18,6 +18,7 @@ type pass struct {
 var passes = []pass{
 	{"cut the tail", cutTail},
 	{"fewer faults", fewerFaults},
+	{"one alone", alone},
 	{"fewer nodes", fewerNodes},
 	{"no noise", noNoise},
 	{"less load", lessLoad},
@@ -83,6 +84,19 @@ func fewerFaults(s *shrinker) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// alone tries single faults that choose their node by its role: one that came before may have done no more than to make that node a leader.
+func alone(s *shrinker) (bool, error) {
+	if len(s.best.Faults) < 2 {
+		return false, nil
+	}
+	var out []*scenario.Scenario
+	for _, f := range s.best.Faults {
+		f.Nodes, f.Role = nil, ""
+		out = append(out, s.change(func(c *scenario.Scenario) { c.Faults = []scenario.Fault{f} }))
+	}
+	return s.first(out)
 }
 
 func fewerNodes(s *shrinker) (bool, error) {

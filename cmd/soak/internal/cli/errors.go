@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"soak/campaign"
 	"soak/chaos/scenario"
 	"soak/cmd/soak/internal/show"
 	"soak/results"
@@ -58,6 +59,7 @@ func explain(err error) (code int, msg, hint string) {
 	var f *failure
 	var sc *scenario.Error
 	var p *results.Problem
+	var cp *campaign.Problem
 	switch {
 	case errors.As(err, &f):
 		code, hint = f.code, f.hint
@@ -65,6 +67,8 @@ func explain(err error) (code int, msg, hint string) {
 		code, hint = exitUsage, sc.Hint
 	case errors.As(err, &p):
 		code, hint = exitUsage, p.Hint
+	case errors.As(err, &cp):
+		code, hint = exitUsage, cp.Hint
 	}
 	if results.DiskFull(err) {
 		return exitHarness, msg, "the disk under the results is full: free some space, or put the results elsewhere with --out DIR"
