@@ -48,6 +48,19 @@ type step struct {
 type schedule struct {
 	steps    []step
 	lastOver int64 // when the last fault was over
+
+	// The steps before closed are over, those from reached on are pending and have never been due: a long schedule is mostly one or the
+	// other, and is looked at with every input.
+	closed, reached int
+}
+
+// open are the steps that are neither over for good nor still far off.
+func (s *schedule) open() []step {
+	for s.closed < len(s.steps) && s.steps[s.closed].state == over {
+		s.closed++
+	}
+	s.reached = max(s.reached, s.closed)
+	return s.steps[s.closed:s.reached]
 }
 
 func (l *Loop) planFaults() error {
@@ -79,8 +92,9 @@ func (s *schedule) hit() []int32 { return s.hitBy(chaos.Lone) }
 
 func (s *schedule) hitBy(which func(kind string) bool) []int32 {
 	var ids []int32
-	for i := range s.steps {
-		st := &s.steps[i]
+	open := s.open()
+	for i := range open {
+		st := &open[i]
 		if (st.state == injecting || st.state == active || st.state == healing) && which(st.fault.Kind) {
 			ids = append(ids, st.fault.Nodes...)
 		}
@@ -89,11 +103,23 @@ func (s *schedule) hitBy(which func(kind string) bool) []int32 {
 }
 
 func (s *schedule) busy() bool {
-	return slices.ContainsFunc(s.steps, func(st step) bool { return st.state == injecting || st.state == active || st.state == healing })
+	open := s.open()
+	for i := range open {
+		if st := open[i].state; st == injecting || st == active || st == healing {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *schedule) finished() bool {
-	return !slices.ContainsFunc(s.steps, func(st step) bool { return st.state != over })
+	s.open()
+	for i := s.closed; i < len(s.steps); i++ {
+		if s.steps[i].state != over {
+			return false
+		}
+	}
+	return true
 }
 
 // advanceFaults begins the faults phase when it is time, moves faults that are under way, and asks for those that are due.
@@ -106,8 +132,16 @@ func (l *Loop) advanceFaults() {
 	}
 	l.advanceActive()
 	blocked := l.faults.busy()
-	for i := range l.faults.steps {
+	for i := l.faults.closed; i < len(l.faults.steps); i++ {
 		st := &l.faults.steps[i]
+		if i >= l.faults.reached {
+			// Due times rise along the schedule, but for those of executed triggers, which may come half an interval early.
+			if due := l.dueAt(st); l.now < due-int64(l.s.ElectionInterval) {
+				l.wakeAt(due - int64(l.s.ElectionInterval))
+				break
+			}
+			l.faults.reached = i + 1
+		}
 		if st.state != pending {
 			continue
 		}
@@ -246,8 +280,9 @@ func (l *Loop) inject(st *step, nodes []int32) {
 
 // advanceActive moves faults that are under way: windows that close, answers that never come.
 func (l *Loop) advanceActive() {
-	for i := range l.faults.steps {
-		st := &l.faults.steps[i]
+	open := l.faults.open()
+	for i := range open {
+		st := &open[i]
 		switch {
 		case st.state == injecting && l.now >= st.deadline:
 			st.fault.Error = fmt.Sprintf("no answer to the injection in %s", time.Duration(answerLimit))
@@ -372,8 +407,9 @@ func (l *Loop) eventTriggers(s seen) {
 	if l.phase != PhaseFaults {
 		return
 	}
-	for i := range l.faults.steps {
-		st := &l.faults.steps[i]
+	open := l.faults.open()
+	for i := range open {
+		st := &open[i]
 		if st.state != pending || !st.armed || st.fired {
 			continue
 		}

@@ -42,6 +42,15 @@ func newView(s *scenario.Scenario) view {
 	return v
 }
 
+// Concerns reports whether the loop learns anything from an event: a shell may keep the others to itself.
+func Concerns(e *history.Event) bool {
+	switch e.Body.(type) {
+	case *history.Started, *history.Exit, *history.RoleChange, *history.LeaderCheck, *history.Apply:
+		return true
+	}
+	return false
+}
+
 func (v *view) event(e *history.Event) seen {
 	v.term = max(v.term, e.Term())
 	switch b := e.Body.(type) {

@@ -75,7 +75,11 @@ func (s *sim) clientSends(o *simclient.Out) {
 	l.passed++
 	at := max(s.now+s.latency(l), l.last+1)
 	l.last = at
-	s.deliver(at, n, s.conns[i].life, &core.ClientRequest{Conn: core.ConnID(o.Conn), Corr: o.Corr, Req: o.Req, Op: o.Op})
+	req := &core.ClientRequest{Conn: core.ConnID(o.Conn), Corr: o.Corr, Req: o.Req, Op: o.Op}
+	if s.mix.Wire {
+		req = s.requestThroughWire(req)
+	}
+	s.deliver(at, n, s.conns[i].life, req)
 	if s.resetNow(l, o.Conn) {
 		s.stats.Reset++
 		s.dropConn(n, core.ConnID(o.Conn))
@@ -96,6 +100,9 @@ func (s *sim) answer(n *node, r *core.Response) {
 	at := max(s.now+s.latency(l), l.last+1)
 	l.last = at
 	conn, corr, resp, index := simclient.Conn(r.Conn), r.Corr, r.Kmsg, r.Index
+	if s.mix.Wire {
+		resp, index = s.answerThroughWire(r), 0 // told in the answer's own tag
+	}
 	s.at(at, func() { s.clients.Answer(s.now, conn, corr, resp, index); s.pumpClients() })
 }
 

@@ -78,6 +78,9 @@ func (s *sim) sendPeer(m *core.PeerMessage) {
 		at = max(at, l.last+1)
 		l.last = at
 	}
+	if s.mix.Wire {
+		m = s.throughWire(m)
+	}
 	s.deliver(at, to, 0, core.PeerInput{Msg: m})
 	if s.mix.DuplicatePPM > 0 && chance(mix(s.seed, saltDuplicate, l.key(), t), s.mix.DuplicatePPM) {
 		s.stats.Duplicated++

@@ -126,7 +126,11 @@ func (d *draw) machine() {
 	m.DropPPM, m.DuplicatePPM, m.ReorderPPM, m.ResetPPM = share(20_000), share(50_000), share(50_000), share(5_000)
 	m.SyncMax = pick(d, 400*time.Microsecond, 900*time.Microsecond, 5*time.Millisecond, 20*time.Millisecond)
 	m.StartTime = pick(d, 5*time.Millisecond, 40*time.Millisecond, 400*time.Millisecond)
-	m.SegmentBytes = int64(pick(d, 0, 4<<10, 16<<10, 64<<10))
+	// A read ends with its segment, so segments of one batch each would make catching up take a round trip for each batch.
+	p := d.s.Workloads.Produce
+	if segment := pick(d, 0, 4<<10, 16<<10, 64<<10); segment > 0 {
+		m.SegmentBytes = int64(max(segment, 8*p.Batch*(p.ValueBytes+64)))
+	}
 	if d.one(8) {
 		m.SlowNode, m.SlowFactor = int32(d.in(1, d.s.Nodes)), int64(pick(d, 3, 10))
 	}

@@ -32,7 +32,7 @@ func TestDrawnScenariosAreScenarios(t *testing.T) {
 			kinds[f.Kind]++
 		}
 		nodes[s.Nodes]++
-		segments[s.Sim.SegmentBytes]++
+		segments[s.Sim.SegmentBytes>>12]++
 		intervals[s.ElectionInterval]++
 		switch {
 		case len(s.Faults) >= 20:
