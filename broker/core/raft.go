@@ -112,7 +112,8 @@ func (n *Node) noteRole() {
 	}
 	old := n.role
 	n.role = r
-	n.emit(&r)
+	change := r // a copy, made only here: r itself would be on the heap in every call
+	n.emit(&change)
 	if old.Role == history.RoleLeader && (r.Role != history.RoleLeader || r.Term != old.Term) {
 		n.controllerLost()
 		n.electorLost()
