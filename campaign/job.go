@@ -40,7 +40,7 @@ const (
 // Failure is a violation, as a campaign keeps it.
 type Failure struct {
 	Class
-	Place    string `json:"place"`        // the kinds of the faults that it touches, or the phase it came in
+	Place    string `json:"place"`        // the kind of the last fault that it touches, or the phase it came in
 	Sentence string `json:"sentence"`     // in plain words
 	At       int64  `json:"at,omitempty"` // ns from the beginning of the run, 0 if it has no instant
 }
@@ -233,10 +233,10 @@ func (a *Answer) take(r *checkers.Report, run *history.Run, met *met) {
 	}
 }
 
-// place says where in a run a violation belongs: the kinds of the faults that it touches, or the phase.
+// place says where in a run a violation belongs: the kind of the fault that it touches, of several the last, or the phase.
 func place(v *checkers.Violation, run *history.Run, met *met) string {
-	if kinds := met.kinds(v.Faults); len(kinds) > 0 {
-		return strings.Join(kinds, "+")
+	if kind := met.last(v.Faults); kind != "" {
+		return kind
 	}
 	for _, p := range run.Phases {
 		if v.Time >= p.Start && v.Time < p.End {

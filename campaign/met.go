@@ -120,16 +120,15 @@ func closeWindow(ws []window, at int64) {
 
 func (m *met) fault(f *history.Fault) { m.faults = append(m.faults, *f) }
 
-// kinds are those of the faults with these ids, each once.
-func (m *met) kinds(ids []int) []string {
-	var out []string
+// last is the kind of that of the faults with these ids which began last, "" if there is none.
+func (m *met) last(ids []int) string {
+	kind, began := "", int64(0)
 	for i := range m.faults {
-		if slices.Contains(ids, m.faults[i].ID) && !slices.Contains(out, m.faults[i].Kind) {
-			out = append(out, m.faults[i].Kind)
+		if f := &m.faults[i]; slices.Contains(ids, f.ID) && f.Asked > began {
+			kind, began = f.Kind, f.Asked
 		}
 	}
-	slices.Sort(out)
-	return out
+	return kind
 }
 
 // sum counts the proven faults, and the states that each kind found when it was asked for.

@@ -52,6 +52,7 @@ func commands() []command {
 		{name: "campaign", args: "[SCENARIO|FILE]", short: "simulate a range of seeds and keep the shortest of each kind of failure", run: campaignCommand},
 		{name: "replay", args: "RUN|FILE", short: "simulate a run again, bit for bit, and print what was said in it", run: replayCommand},
 		{name: "shrink", args: "RUN", short: "find the smallest schedule that fails in the same way", run: shrinkCommand},
+		{name: "selftest", short: "plant every bug and see that the checkers find it", run: selftestCommand},
 		{name: "scenarios", args: "[NAME]", short: "list the scenarios, or print one", run: scenariosCommand},
 		{name: "faults", short: "list the faults and which driver can do them here", run: faultsCommand},
 		{name: "checkers", short: "list the checkers", run: checkersCommand},
@@ -68,7 +69,7 @@ func commands() []command {
 
 // laterCommands come with later versions. Naming them here makes the answer to them a clear one.
 var laterCommands = []string{"report", "compare", "gate", "prune", "export", "import", "serve",
-	"selftest", "cluster", "completion"}
+	"cluster", "completion"}
 
 // Main runs the command line args (the program's name first) and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
