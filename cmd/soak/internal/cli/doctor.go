@@ -113,6 +113,21 @@ var faultKinds = []struct{ kind, what string }{
 	{chaos.RestartAll, "SIGKILL of all nodes at once; all are started again"},
 	{chaos.Pause, "the node stands still (SIGSTOP, freezer) and goes on where it was"},
 	{chaos.Partition, "the node is cut off from the others; with clients: true from clients too"},
+	{chaos.OneWay, "the node hears nothing (way: in) or is not heard (way: out)"},
+	{chaos.Bridge, "two nodes do not reach each other; all others reach both"},
+	{chaos.Flapping, "a partition that comes and goes (every: 300ms)"},
+	{chaos.Reset, "clients' connections are reset, again and again (every: 100ms)"},
+	{chaos.PowerLoss, "what was not synced is gone; the nodes are started again"},
+	{chaos.DiskCrash, "SIGKILL in the middle of a disk operation"},
+	{chaos.DiskFull, "nothing more can be written; the node must stop"},
+	{chaos.WriteError, "writes fail; the node must stop"},
+	{chaos.SyncError, "syncs fail; the node must stop"},
+	{chaos.ReadError, "reads fail"},
+	{chaos.SlowDisk, "the disk takes longer (factor: 20)"},
+	{chaos.BitRot, "a bit at rest turns over (files: segment, raft, node); the node must notice"},
+	{chaos.ClockJump, "the node's clock jumps (by: -2s)"},
+	{chaos.ClockRate, "the node's clock is fast or slow (ppm: 20000)"},
+	{chaos.SlowNode, "the node's processor takes longer (factor: 50)"},
 }
 
 func faultsCommand(e *env, args []string) (int, error) {
@@ -122,7 +137,7 @@ func faultsCommand(e *env, args []string) (int, error) {
 		return 0, err
 	}
 	byDriver := map[string]chaos.Capabilities{}
-	for _, d := range []string{"process", "docker"} {
+	for _, d := range []string{"process", "docker", "sim"} {
 		byDriver[d] = capabilities(d)
 		if d == "docker" && docker.Available(context.Background()) != nil {
 			byDriver[d] = nil
@@ -143,15 +158,15 @@ func faultsCommand(e *env, args []string) (int, error) {
 	if *asJSON {
 		j := watch.NewJSON(e.stdout)
 		for _, k := range faultKinds {
-			if err := j.Write(map[string]string{"kind": k.kind, "what": k.what, "process": word("process", k.kind), "docker": word("docker", k.kind)}); err != nil {
+			if err := j.Write(map[string]string{"kind": k.kind, "what": k.what, "process": word("process", k.kind), "docker": word("docker", k.kind), "sim": word("sim", k.kind)}); err != nil {
 				return 0, err
 			}
 		}
 		return exitHolds, nil
 	}
-	rows := [][]string{{"FAULT", "PROCESS", "DOCKER", "WHAT"}}
+	rows := [][]string{{"FAULT", "PROCESS", "DOCKER", "SIM", "WHAT"}}
 	for _, k := range faultKinds {
-		rows = append(rows, []string{k.kind, word("process", k.kind), word("docker", k.kind), k.what})
+		rows = append(rows, []string{k.kind, word("process", k.kind), word("docker", k.kind), word("sim", k.kind), k.what})
 	}
 	return exitHolds, e.table(rows)
 }
