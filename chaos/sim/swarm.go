@@ -130,9 +130,11 @@ func (d *draw) machine() {
 	p := d.s.Workloads.Produce
 	if segment := pick(d, 0, 4<<10, 16<<10, 64<<10); segment > 0 {
 		m.SegmentBytes = int64(max(segment, 8*p.Batch*(p.ValueBytes+64)))
+		m.SyncMax = min(m.SyncMax, 5*time.Millisecond) // each round trip waits for the follower's disk
 	}
 	if d.one(8) {
 		m.SlowNode, m.SlowFactor = int32(d.in(1, d.s.Nodes)), int64(pick(d, 3, 10))
+		m.SyncMax = min(m.SyncMax, 5*time.Millisecond) // or it could not keep up with the load at all
 	}
 	m.ClockPPM = int64(pick(d, 0, 0, 100))
 	m.Readers = d.in(0, 3)
