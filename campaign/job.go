@@ -167,6 +167,9 @@ func simulate(j Job, watch func(record any), stop func() string) (*Answer, error
 	if res.Problem != "" {
 		a.Failures = append(a.Failures, Failure{Class: Class{Simulation, "problem"}, Place: lastPhase(run), Sentence: res.Problem})
 	}
+	if res.Unrecovered != "" {
+		a.Failures = append(a.Failures, Failure{Class: Class{Simulation, "unrecovered"}, Place: "recover", Sentence: res.Unrecovered})
+	}
 	a.take(judge.Report(), run, met)
 	if j.Twice {
 		again, err := sim.Run(plain)

@@ -79,6 +79,8 @@ func (t *task) describe(nth int) *history.Run {
 	}
 	if t.driver == "sim" {
 		run.RunHash = run.Seed // one seed is one run, to the bytes of its records
+	} else if t.plan.Sim != (scenario.Sim{}) {
+		run.Notes = append(run.Notes, "the scenario's sim section was not used: it says what a simulated machine is like, and this run had a real one")
 	}
 	if t.flags.repeat > 1 {
 		run.Notes = append(run.Notes, fmt.Sprintf("run %d of %d of one command", nth, t.flags.repeat))
