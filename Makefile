@@ -3,7 +3,7 @@
 SOAK := bin/soak
 LINT := go tool -modfile=tools/go.mod staticcheck
 
-.PHONY: help build test check lint vet accept bench fuzz clean
+.PHONY: help build test check lint vet accept campaign bench fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ vet: ## go vet, here and for linux/arm64 and darwin/arm64
 
 accept: build ## the acceptance runs: every bug and the clean broker, N times on both drivers (over an hour; N=10)
 	go run ./e2e/accept -soak $(SOAK) -n $(or $(N),10) -drivers $(or $(DRIVERS),docker,process) $(ACCEPT)
+
+campaign: build ## nightly: plant every bug in the simulator, then 100,000 seeds of the clean broker (SEEDS=N, FROM=N, OUT=DIR; goes on where it was)
+	$(SOAK) selftest
+	$(SOAK) campaign --seeds $(or $(SEEDS),100000) --from $(or $(FROM),1) --out $(or $(OUT),results/campaign)
 
 bench: ## benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./...

@@ -20,9 +20,11 @@ var passes = []pass{
 	{"fewer faults", fewerFaults},
 	{"one alone", alone},
 	{"fewer nodes", fewerNodes},
+	{"few together", fewTogether},
 	{"no noise", noNoise},
 	{"less load", lessLoad},
 	{"earlier and shorter", shorter},
+	{"plain faults", plain},
 	{"softer faults", softer},
 	{"round times", rounder},
 }
@@ -95,6 +97,46 @@ func alone(s *shrinker) (bool, error) {
 	for _, f := range s.best.Faults {
 		f.Nodes, f.Role = nil, ""
 		out = append(out, s.change(func(c *scenario.Scenario) { c.Faults = []scenario.Fault{f} }))
+	}
+	return s.first(out)
+}
+
+// fewTogether tries every two and three of a few faults, as they stand and choosing their nodes by role: what is left of a schedule from which no
+// single fault can be taken may still hold two ways to the same failure.
+func fewTogether(s *shrinker) (bool, error) {
+	n := len(s.best.Faults)
+	if n < 3 || n > 10 {
+		return false, nil
+	}
+	var out []*scenario.Scenario
+	keep := func(chosen ...int) {
+		for _, pinned := range []bool{true, false} {
+			out = append(out, s.change(func(c *scenario.Scenario) {
+				var few []scenario.Fault
+				for _, i := range chosen {
+					f := c.Faults[i]
+					if !pinned {
+						f.Nodes, f.Role = nil, ""
+					}
+					few = append(few, f)
+				}
+				c.Faults = few
+			}))
+		}
+	}
+	for i := range n {
+		for k := i + 1; k < n; k++ {
+			keep(i, k)
+		}
+	}
+	if n > 3 {
+		for i := range n {
+			for k := i + 1; k < n; k++ {
+				for l := k + 1; l < n; l++ {
+					keep(i, k, l)
+				}
+			}
+		}
 	}
 	return s.first(out)
 }
@@ -214,6 +256,24 @@ func shorter(s *shrinker) (bool, error) {
 	return s.first(out)
 }
 
+// plain puts faults that every driver can do in the place of those that only the simulator knows.
+func plain(s *shrinker) (bool, error) {
+	var out []*scenario.Scenario
+	simple := []string{chaos.Kill, chaos.Partition, chaos.Pause}
+	for i, f := range s.best.Faults {
+		if f.Kind == chaos.RestartAll || slices.Contains(simple, f.Kind) {
+			continue
+		}
+		for _, kind := range simple {
+			out = append(out, s.change(func(c *scenario.Scenario) {
+				x := &c.Faults[i]
+				x.Kind, x.Parameters, x.Clients = kind, chaos.Parameters{}, x.Clients && kind == chaos.Partition
+			}))
+		}
+	}
+	return s.first(out)
+}
+
 // softer makes single faults shorter and milder.
 func softer(s *shrinker) (bool, error) {
 	var out []*scenario.Scenario
@@ -223,9 +283,6 @@ func softer(s *shrinker) (bool, error) {
 	for i, f := range s.best.Faults {
 		if f.Clients {
 			fault(i, func(x *scenario.Fault) { x.Clients = false })
-		}
-		if f.Kind == chaos.PowerLoss || f.Kind == chaos.DiskCrash {
-			fault(i, func(x *scenario.Fault) { x.Kind = chaos.Kill })
 		}
 		// Group targets, one node less.
 		if len(f.Nodes) > 1 && f.Kind != chaos.RestartAll && f.Kind != chaos.Bridge {

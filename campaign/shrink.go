@@ -154,10 +154,30 @@ func (s *shrinker) all() (minimal bool, err error) {
 				s.o.Say("%s: %d faults, %s, %d nodes, %d runs so far", p.name, len(s.best.Faults), s.best.Duration, s.best.Nodes, s.tries)
 			}
 		}
-		if s.best == before {
-			return !s.over(), nil
+		if s.best != before {
+			continue
+		}
+		if pinned, err := s.pin(); err != nil || !pinned {
+			return !s.over(), err
 		}
 	}
+}
+
+// pin takes the nodes that faults chose by role as they came about: a fault that did no more than to move a role is then no longer needed.
+func (s *shrinker) pin() (bool, error) {
+	if len(s.best.Faults) < 2 || Pinned(s.best) || s.over() {
+		return false, nil
+	}
+	a, err := s.o.Doer.Do(Job{Seed: s.o.Seed, Scenario: string(s.best.YAML()), Bugs: s.o.Bugs, Executed: true})
+	if err != nil {
+		return false, err
+	}
+	s.tries++
+	executed, err := scenario.Parse("executed.yaml", []byte(a.Executed))
+	if err != nil {
+		return false, fmt.Errorf("reading an executed schedule: %w", err)
+	}
+	return s.first([]*scenario.Scenario{executed})
 }
 
 // result runs the best plan once more, whole, for its hash and its failure.

@@ -78,7 +78,7 @@ func TestShrinkLeavesTheFaultThatMatters(t *testing.T) {
 	if src, err := got.Test(); err != nil || !strings.Contains(string(src), "func TestRepro_") || !strings.Contains(string(src), "beside the package campaign") {
 		t.Errorf("%v: the test is\n%s", err, src)
 	}
-	if text := got.Text(); !strings.Contains(text, "pause ") || !strings.Contains(text, "Without any one of the faults") {
+	if text := got.Text(); !strings.Contains(text, "pause ") || !strings.Contains(text, "Without the fault") {
 		t.Error(text)
 	}
 }

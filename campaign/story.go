@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/format"
 	"slices"
@@ -26,15 +27,19 @@ func Story(s *scenario.Scenario) string {
 	if len(s.Faults) == 0 {
 		return "no fault at all"
 	}
+	faults := slices.Clone(s.Faults)
+	slices.SortStableFunc(faults, func(a, b scenario.Fault) int {
+		return cmp.Compare(a.At.In(s.ElectionInterval), b.At.In(s.ElectionInterval))
+	})
 	var parts []string
-	for _, f := range s.Faults {
+	for _, f := range faults {
 		parts = append(parts, tell(s, f))
 	}
 	return strings.Join(parts, "; ")
 }
 
 func tell(s *scenario.Scenario, f scenario.Fault) string {
-	who := f.Target
+	who := strings.ReplaceAll(f.Target, "+", " and ")
 	if len(f.Nodes) > 0 {
 		who = names(f.Nodes, " and ")
 	}
@@ -106,9 +111,13 @@ func (s *Shrunk) Text() string {
 	if len(without) > 0 {
 		fmt.Fprintf(&b, "It needs no %s.\n", strings.Join(without, ", no "))
 	}
-	if s.Minimal {
+	switch {
+	case s.Minimal && len(s.Plan.Faults) == 0:
+	case s.Minimal && len(s.Plan.Faults) == 1:
+		b.WriteString("Without the fault it does not happen.\n")
+	case s.Minimal:
 		b.WriteString("Without any one of the faults it does not happen.\n")
-	} else {
+	default:
 		b.WriteString("The time for shrinking was over before all had been tried: a smaller one may exist.\n")
 	}
 	return b.String()
