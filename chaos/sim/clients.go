@@ -46,7 +46,7 @@ func (s *sim) clientWants(o *simclient.Out) {
 			if c.id != o.Conn {
 				return false
 			}
-			s.deliver(s.now+s.latency(s.link(0, c.node.id)), c.node, c.life, core.ConnClosed{Conn: core.ConnID(c.id)})
+			s.closed(c, s.latency(s.link(0, c.node.id)))
 			return true
 		})
 	default:
@@ -82,7 +82,7 @@ func (s *sim) clientSends(o *simclient.Out) {
 	s.deliver(at, n, s.conns[i].life, req)
 	if s.resetNow(l, o.Conn) {
 		s.stats.Reset++
-		s.dropConn(n, core.ConnID(o.Conn))
+		s.resetConn(o.Conn)
 	}
 }
 
@@ -106,10 +106,22 @@ func (s *sim) answer(n *node, r *core.Response) {
 	s.at(at, func() { s.clients.Answer(s.now, conn, corr, resp, index); s.pumpClients() })
 }
 
-// dropConn is a connection that its node closes.
-func (s *sim) dropConn(n *node, id core.ConnID) {
-	s.deliver(s.now+1, n, n.life, core.ConnClosed{Conn: id})
-	s.lose(func(c clientConn) bool { return core.ConnID(c.id) == id })
+// closed tells a node that a connection of its is gone: after all that was sent on it, for a core must not hear of it again.
+func (s *sim) closed(c clientConn, after int64) {
+	l := s.link(0, c.node.id)
+	l.last = max(s.now+after, l.last+1)
+	s.deliver(l.last, c.node, c.life, core.ConnClosed{Conn: core.ConnID(c.id)})
+}
+
+// resetConn ends a connection for both of its sides, whoever did it: the node itself, or something on the way.
+func (s *sim) resetConn(id simclient.Conn) {
+	s.lose(func(c clientConn) bool {
+		if c.id != id {
+			return false
+		}
+		s.closed(c, 1)
+		return true
+	})
 }
 
 // clientsLose tells the clients that a node's connections are gone with it.

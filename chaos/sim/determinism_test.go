@@ -21,7 +21,7 @@ func hashOf(t *testing.T, seed uint64, processors int) uint64 {
 }
 
 // determinismSeeds are run twice each.
-const determinismSeeds = 40
+const determinismSeeds = 25
 
 func TestOneSeedIsOneRun(t *testing.T) {
 	seen := map[uint64]uint64{}

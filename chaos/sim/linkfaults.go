@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"soak/broker/core"
 	"soak/chaos"
 	"soak/chaos/sim/simclient"
 )
@@ -103,17 +102,15 @@ func (s *sim) mendLinks(f *fault) {
 func (s *sim) resetEach(f *fault) {
 	for _, n := range s.targets(f) {
 		reset := 0
-		for _, c := range s.conns {
+		s.lose(func(c clientConn) bool {
 			if c.node == n {
 				reset++
-				s.deliver(s.now, n, c.life, core.ConnClosed{Conn: core.ConnID(c.id)})
+				s.closed(c, 1)
 			}
-		}
-		if reset > 0 {
-			s.clientsLose(n)
-			if !f.proven {
-				s.prove(f, fmt.Sprintf("n%d: %d connections reset", n.id, reset), int64(reset))
-			}
+			return c.node == n
+		})
+		if reset > 0 && !f.proven {
+			s.prove(f, fmt.Sprintf("n%d: %d connections reset", n.id, reset), int64(reset))
 		}
 	}
 	s.at(s.now+max(int64(f.spec.Every), 1_000_000), func() {

@@ -5,6 +5,7 @@ import (
 
 	"soak/broker/core"
 	"soak/broker/disk"
+	"soak/chaos/sim/simclient"
 	"soak/history"
 	"soak/internal/vfs"
 )
@@ -180,7 +181,7 @@ func (n *node) carryOut(out *core.Output) {
 		s.answer(n, &out.Responses[i])
 	}
 	for _, id := range out.Close {
-		s.dropConn(n, id)
+		s.resetConn(simclient.Conn(id))
 	}
 	n.wake = s.now + max(n.clock.span(int64(out.Wake)), 1000)
 	n.setWake()
