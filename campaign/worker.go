@@ -52,7 +52,7 @@ type Refused struct{ Msg string }
 func (r *Refused) Error() string { return r.Msg }
 
 // jobsPerWorker is how many runs a worker process does before another takes its place, so that memory stays flat whatever a run leaves.
-const jobsPerWorker = 2000
+const jobsPerWorker = 500
 
 // Pool does jobs in worker processes, as many at a time as it was made for. It is safe for concurrent use.
 type Pool struct {

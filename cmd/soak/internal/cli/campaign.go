@@ -107,7 +107,7 @@ func (e *env) newPool(n int) (*campaign.Pool, error) {
 	}
 	return campaign.NewPool(n, func() *exec.Cmd {
 		cmd := exec.Command(self, "sim-worker")
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=400")
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=400", "GOMEMLIMIT=200MiB")
 		cmd.Stderr = e.stderr
 		ownGroup(cmd)
 		return cmd
@@ -155,7 +155,7 @@ func campaignCommand(e *env, args []string) (int, error) {
 		}
 	}
 	kept := e.keepFailures(f, t, stop)
-	if printed := e.campaignEnd(f, t, kept, took); printed != nil {
+	if printed := e.campaignEnd(f, t, kept, took, stop.asked()); printed != nil {
 		return 0, printed
 	}
 	code := exitHolds
@@ -310,13 +310,16 @@ func (e *env) recordSeed(f *campaignFlags, seed uint64) (string, error) {
 }
 
 // campaignEnd prints what came of it.
-func (e *env) campaignEnd(f *campaignFlags, t *campaign.Tally, kept []keptFailure, took time.Duration) error {
+func (e *env) campaignEnd(f *campaignFlags, t *campaign.Tally, kept []keptFailure, took time.Duration, early bool) error {
 	if f.json {
 		return e.campaignJSON(t, kept, took)
 	}
 	head := "HOLDS"
-	if t.Failed > 0 {
+	switch {
+	case t.Failed > 0:
 		head = "VIOLATED"
+	case early:
+		head = "ENDED EARLY, holds so far"
 	}
 	if err := e.print("%s  %s: %s simulated in %s, %d faults, %s failed in %d kinds, %d simulated twice\n",
 		head, show.Plural(int64(t.Seeds), "seed"), long(t.Virtual), took.Round(time.Second), t.Faults, show.Plural(int64(t.Failed), "seed"), len(kept), t.Rechecked); err != nil {

@@ -14,6 +14,9 @@ import (
 // ended early, as with --fail-fast, is asked for as it was the first time: its schedule holds times and lengths that its end cut off. A violation need
 // not be waited out.
 func (e *env) reproduce(f *results.Folder, run *history.Run, outcome checkers.Outcome) []string {
+	if f != nil && run.SimHash != 0 && wentItsWay(run) {
+		return append(e.program(), "replay", f.Path()) // the very same run, not only its schedule
+	}
 	words := append(e.program(), "run")
 	first, known := asked(run)
 	scheduled := f != nil && f.HasSchedule()
