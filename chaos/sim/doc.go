@@ -9,6 +9,7 @@
 // One simulation at a time in a process: raft draws its election time-outs from crypto/rand.Reader, which Run replaces by streams keyed on
 // (seed, node, boot, count). The runner's own process never does that; it starts a worker.
 //
-// Files: world.go (the queue), node.go (one broker), disk.go (its queues), network.go (links), clients.go (the way from clients to nodes), clock.go,
-// random.go, faults.go (what an Inject does), run.go (Run).
+// Files: world.go (the queue), node.go (one broker), disk.go (its queues), network.go (links), clients.go (the way from clients to nodes),
+// wire.go (the real encoding, for runs that want it), clock.go, random.go, hash.go, run.go (Run); faults.go (what an Inject does), with nodefaults.go, linkfaults.go
+// and diskfaults.go; swarm.go (Draw: what each seed does).
 package sim

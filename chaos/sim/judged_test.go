@@ -78,7 +78,7 @@ func clean(t *testing.T, s *scenario.Scenario, seed uint64, r *sim.Result, repor
 
 // TestSwarmSeedsAreClean: the sound broker, with all that goes wrong, breaks no promise. SOAK_SWARM_SEEDS=FROM-TO takes other seeds.
 func TestSwarmSeedsAreClean(t *testing.T) {
-	from, to := uint64(0), uint64(25)
+	from, to := uint64(0), uint64(20)
 	if text := os.Getenv("SOAK_SWARM_SEEDS"); text != "" {
 		low, high, _ := strings.Cut(text, "-")
 		var err1, err2 error

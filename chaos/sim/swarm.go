@@ -101,7 +101,7 @@ func (d *draw) load() {
 	batch := pick(d, 1, 1, 3, 10)
 	w := &d.s.Workloads
 	w.Produce = scenario.Produce{
-		Rate: batch * pick(d, 5, 10, 10, 20, 20, 60), Producers: d.in(1, 4), Batch: batch, ValueBytes: pick(d, 64, 128, 512, 4096),
+		Rate: batch * pick(d, 5, 10, 10, 20, 20, 60), Producers: d.in(1, 4), Batch: batch, ValueBytes: pick(d, 64, 128, 512, 4096/batch),
 	}
 	if !d.one(4) {
 		w.Metadata = scenario.Metadata{Rate: pick(d, 2, 4, 10), Clients: d.in(2, 6), Names: d.in(1, 4)}
