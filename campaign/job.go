@@ -172,16 +172,29 @@ func simulate(j Job, watch func(record any), stop func() string) (*Answer, error
 	}
 	a.take(judge.Report(), run, met)
 	if j.Twice {
-		again, err := sim.Run(plain)
-		switch {
-		case err != nil:
-			a.Failures = append(a.Failures, Failure{Class: Class{Determinism, "nondeterminism"}, Place: "the same process", Sentence: "the second run of the seed came to no end: " + err.Error()})
-		case again.Hash != a.Hash:
-			a.Failures = append(a.Failures, Failure{Class: Class{Determinism, "nondeterminism"}, Place: "the same process",
-				Sentence: fmt.Sprintf("two runs of the seed differ: %016x and %016x", a.Hash, again.Hash)})
-		}
+		a.again(func() (uint64, error) {
+			r, err := sim.Run(plain)
+			if err != nil {
+				return 0, err
+			}
+			return r.Hash, nil
+		})
 	}
 	return a, nil
+}
+
+// again holds a second run of the seed against the first.
+func (a *Answer) again(run func() (hash uint64, err error)) {
+	f := Failure{Class: Class{Determinism, "nondeterminism"}, Place: "the same process"}
+	switch hash, err := run(); {
+	case err != nil:
+		f.Sentence = "the second run of the seed came to no end: " + oneLine(err)
+	case hash != a.Hash:
+		f.Sentence = fmt.Sprintf("two runs of the seed differ: %016x and %016x", a.Hash, hash)
+	default:
+		return
+	}
+	a.Failures = append(a.Failures, f)
 }
 
 // draw is what a seed's own scenario is.

@@ -3,9 +3,11 @@ package campaign
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -155,5 +157,41 @@ func TestAWorkerThatDiesIsAFailureOfItsSeed(t *testing.T) {
 	}
 	if _, err := (Here{}).Do(Job{Seed: 3, Scenario: "nodes: ["}); err == nil {
 		t.Error("a scenario that does not parse was taken")
+	}
+}
+
+// The check for determinism can fail: a wall clock and the order of a map, planted in a run, are seen.
+func TestTwoRunsThatDifferAreAFailure(t *testing.T) {
+	clock := func() uint64 { return uint64(time.Now().UnixNano()) }
+	order := func() uint64 {
+		m := map[uint64]bool{}
+		for k := range uint64(64) {
+			m[k] = true
+		}
+		sum := uint64(0)
+		for k := range m {
+			sum = sum*31 + k
+		}
+		return sum
+	}
+	for name, hash := range map[string]func() uint64{"clock": clock, "map order": order} {
+		a := &Answer{Hash: hash()}
+		for range 10_000 { // two calls may come within the clock's resolution, or upon the same order
+			if a.again(func() (uint64, error) { return hash(), nil }); len(a.Failures) > 0 {
+				break
+			}
+		}
+		if !a.Has(Class{Determinism, "nondeterminism"}) {
+			t.Errorf("%s: not seen", name)
+		}
+	}
+	a := &Answer{Hash: 7}
+	a.again(func() (uint64, error) { return 7, nil })
+	if len(a.Failures) != 0 {
+		t.Errorf("equal runs: %+v", a.Failures)
+	}
+	a.again(func() (uint64, error) { return 0, errors.New("stuck") })
+	if len(a.Failures) != 1 {
+		t.Error("a second run without an end was taken")
 	}
 }

@@ -231,18 +231,11 @@ const mostKept = 12
 func (e *env) keepFailures(f *campaignFlags, t *campaign.Tally, stop *stopper) []keptFailure {
 	var out []keptFailure
 	bySeed := map[uint64]string{}
-	if entries, err := results.List(f.out); err == nil {
-		for _, x := range entries {
-			if x.Driver == "sim" && slices.Equal(x.Bugs, f.bugs) && x.Problem == "" {
-				bySeed[x.Seed] = x.Folder.Path()
-			}
-		}
-	}
 	for i, g := range t.Groups() {
 		k := keptFailure{Group: g}
 		if i < mostKept && g.Checker != campaign.Simulation && !stop.asked() {
 			if bySeed[g.Seed] == "" {
-				bySeed[g.Seed], k.trouble = e.recordSeed(f, g.Seed)
+				bySeed[g.Seed], k.trouble = e.seedFolder(f, g.Seed)
 			}
 			k.folder = bySeed[g.Seed]
 			k.compare()
@@ -270,8 +263,8 @@ func (k *keptFailure) compare() {
 	}
 }
 
-// recordSeed does a seed's run again as `soak run` does, and gives its folder.
-func (e *env) recordSeed(f *campaignFlags, seed uint64) (string, error) {
+// seedFolder gives the folder of a seed's run: one that is there from before, or one of the run done again.
+func (e *env) seedFolder(f *campaignFlags, seed uint64) (string, error) {
 	plan := f.plan
 	if plan == nil {
 		var err error
@@ -279,13 +272,46 @@ func (e *env) recordSeed(f *campaignFlags, seed uint64) (string, error) {
 			return "", err
 		}
 	}
+	if path, err := findSeed(f, seed, plan); path != "" || err != nil {
+		return path, err
+	}
+	said, err := e.recordSeed(f, seed, plan)
+	if err != nil {
+		return "", err
+	}
+	path, err := findSeed(f, seed, plan)
+	if path == "" && err == nil {
+		err = fmt.Errorf("running seed %d again left no folder: %s", seed, said)
+	}
+	return path, err
+}
+
+// findSeed looks for a whole run of the same seed, scenario and bugs; "" if there is none.
+func findSeed(f *campaignFlags, seed uint64, plan *scenario.Scenario) (string, error) {
+	entries, err := results.List(f.out)
+	if err != nil {
+		return "", err
+	}
+	for _, x := range entries {
+		if x.Driver != "sim" || x.Seed != seed || !slices.Equal(x.Bugs, f.bugs) || x.Problem != "" {
+			continue
+		}
+		if run, err := x.Folder.Run(); err == nil && run.ScenarioYAML == string(plan.YAML()) && wentItsWay(run) && run.Interrupted == "" {
+			return x.Folder.Path(), nil
+		}
+	}
+	return "", nil
+}
+
+// recordSeed does a seed's run again as `soak run` does, and gives what that said.
+func (e *env) recordSeed(f *campaignFlags, seed uint64, plan *scenario.Scenario) (said string, err error) {
 	file := filepath.Join(f.out, fmt.Sprintf("seed-%d.yaml", seed))
 	if err := os.WriteFile(file, plan.YAML(), 0o644); err != nil {
 		return "", fmt.Errorf("writing the scenario of seed %d: %w", seed, err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("finding this program's own file: %w", err)
 	}
 	words := []string{"run", file, "--driver", "sim", "--seed", fmt.Sprint(seed), "--out", f.out, "-q"}
 	for _, b := range f.bugs {
@@ -294,19 +320,10 @@ func (e *env) recordSeed(f *campaignFlags, seed uint64) (string, error) {
 	cmd := exec.Command(self, words...)
 	cmd.Env = append(os.Environ(), simWorker+"=1")
 	text, err := cmd.CombinedOutput()
-	if code := cmd.ProcessState.ExitCode(); code < 0 || code == exitUsage {
-		return "", fmt.Errorf("running seed %d again: %w: %s", seed, errors.Join(err, nil), strings.TrimSpace(string(text)))
+	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
+		return "", fmt.Errorf("running seed %d again: %w", seed, err)
 	}
-	entries, err := results.List(f.out)
-	if err != nil {
-		return "", err
-	}
-	for _, x := range entries {
-		if x.Seed == seed && x.Driver == "sim" && slices.Equal(x.Bugs, f.bugs) {
-			return x.Folder.Path(), nil
-		}
-	}
-	return "", fmt.Errorf("running seed %d again left no folder: %s", seed, strings.TrimSpace(string(text)))
+	return strings.TrimSpace(string(text)), nil
 }
 
 // campaignEnd prints what came of it.
