@@ -318,7 +318,6 @@ func (e *env) recordSeed(f *campaignFlags, seed uint64, plan *scenario.Scenario)
 		words = append(words, "--bug", b)
 	}
 	cmd := exec.Command(self, words...)
-	cmd.Env = append(os.Environ(), simWorker+"=1")
 	text, err := cmd.CombinedOutput()
 	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
 		return "", fmt.Errorf("running seed %d again: %w", seed, err)
