@@ -35,8 +35,9 @@ import (
 
 // Options say whose directory it is to be. Sizes of 0 are the packages' defaults.
 type Options struct {
-	Node             int32 // node id, at least 1
-	SegmentBytes     int64 // of a partition log's segment
+	Node             int32   // node id, at least 1
+	Members          []int32 // of its cluster, ascending; nil: not checked
+	SegmentBytes     int64   // of a partition log's segment
 	RaftSegmentBytes int64
 }
 
@@ -88,7 +89,7 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 		}
 		return core.Boot{}, 0, err
 	}
-	number, err := countBoot(d.fs, d.dir, d.opts.Node)
+	number, err := countBoot(d.fs, d.dir, d.opts.Node, d.opts.Members)
 	if err != nil {
 		return core.Boot{}, 0, err
 	}

@@ -24,7 +24,7 @@ import (
 	"soak/internal/vfs"
 )
 
-var opts = disk.Options{Node: 1, SegmentBytes: 500, RaftSegmentBytes: 300}
+var opts = disk.Options{Node: 1, Members: []int32{1, 2, 3}, SegmentBytes: 500, RaftSegmentBytes: 300}
 
 func open(t testing.TB, fsys vfs.FS) (*disk.Dir, core.Boot, uint64) {
 	t.Helper()
@@ -169,6 +169,12 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, new(*disk.WrongNodeError), "belongs to node 3, this is node 1"},
+		{"other members", func(t *testing.T, m *vfs.Mem) {
+			d, _, _, err := disk.Open(m, "data/n1", disk.Options{Node: 1, Members: []int32{1, 2, 4}})
+			if err != nil || d.Close() != nil {
+				t.Fatal(err)
+			}
+		}, new(*disk.MembersError), "a cluster of nodes [1 2 4]"},
 		{"a newer format", node(`{"format":3,"node":{"id":1}}`), new(*disk.FormatError), "format 3"},
 		{"a node id that is none", node(`{"format":2,"node":{"id":1}}`), new(*disk.DamageError), "node.json"},
 		{"an older format that reads alike", node(`{"format":1,"node":1,"boot":1}`), new(*disk.FormatError), "format 1, this version opens format 2"},

@@ -29,6 +29,21 @@ func (e *LockedError) Hint() string {
 	return "stop the broker that runs there, or give this one another data directory"
 }
 
+// MembersError says that the data directory belongs to a cluster of other members.
+type MembersError struct {
+	Dir        string
+	Have, Want []int32 // in the directory, and as configured
+}
+
+func (e *MembersError) Error() string {
+	return fmt.Sprintf("%s belongs to a cluster of nodes %v, and this node is to be one of %v", e.Dir, e.Have, e.Want)
+}
+
+// Hint says what a person can do.
+func (e *MembersError) Hint() string {
+	return "give all members by --peers; changing the members of a cluster is not in this version"
+}
+
 // WrongNodeError says that the data directory is another node's.
 type WrongNodeError struct {
 	Dir        string

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"soak/internal/vfs"
 )
@@ -22,7 +23,10 @@ type nodeInfo struct {
 	Format int    `json:"format"`
 	Node   int32  `json:"node"`
 	Boot   uint64 `json:"boot"` // how often the directory was opened
-	CRC    uint32 `json:"crc"`  // CRC32C, see sum
+	// Members are the nodes of the cluster that it belongs to. Raft's voters are configured, not stored in its log: a node that
+	// came back with another list could elect itself by a majority of that.
+	Members []int32 `json:"members,omitempty"`
+	CRC     uint32  `json:"crc"` // CRC32C, see sum
 }
 
 // sum guards the numbers against rot: JSON alone would read another boot number as readily, and a node that counts a boot
@@ -31,6 +35,9 @@ func (n nodeInfo) sum() uint32 {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(n.Format))
 	b = binary.LittleEndian.AppendUint64(b, uint64(n.Node))
 	b = binary.LittleEndian.AppendUint64(b, n.Boot)
+	for _, m := range n.Members {
+		b = binary.LittleEndian.AppendUint32(b, uint32(m))
+	}
 	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 }
 
@@ -38,16 +45,19 @@ func (n nodeInfo) sum() uint32 {
 const maxNodeFile = 4 << 10
 
 // countBoot checks whose directory it is and answers the number of this boot, durable.
-func countBoot(fsys vfs.FS, dir string, node int32) (uint64, error) {
+func countBoot(fsys vfs.FS, dir string, node int32, members []int32) (uint64, error) {
 	n, err := readNode(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		n, err = nodeInfo{Format: Format, Node: node}, checkEmpty(fsys, dir)
+		n, err = nodeInfo{Format: Format, Node: node, Members: members}, checkEmpty(fsys, dir)
 	}
 	if err != nil {
 		return 0, err
 	}
 	if n.Node != node {
 		return 0, &WrongNodeError{Dir: dir, Have: n.Node, Want: node}
+	}
+	if len(members) > 0 && len(n.Members) > 0 && !slices.Equal(n.Members, members) {
+		return 0, &MembersError{Dir: dir, Have: n.Members, Want: members}
 	}
 	n.Boot++
 	if err := writeNode(fsys, dir, n); err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 
+	"soak/chaos/owner"
 	"soak/checkers"
 	"soak/cmd/soak/internal/show"
 	"soak/cmd/soak/internal/watch"
@@ -50,6 +51,9 @@ func (e *env) checkOne(f *results.Folder, o output) (int, error) {
 	run, err := f.Run()
 	if err != nil {
 		return 0, err
+	}
+	if owner.Alive(run.ID) {
+		return 0, usage(f.Path()+" is still being written: its run goes on", "wait for its end, or interrupt it")
 	}
 	c, err := results.Check(f)
 	if c == nil {

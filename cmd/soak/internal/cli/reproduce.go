@@ -21,6 +21,10 @@ func (e *env) reproduce(f *results.Folder, run *history.Run, outcome checkers.Ou
 	first, known := asked(run)
 	scheduled := f != nil && f.HasSchedule()
 	switch {
+	case known && run.Driver == "sim":
+		// One scenario and one seed are one run, bit for bit; the executed schedule is another scenario.
+		words = append(words, first.scenario)
+		words = append(words, first.shapeWords()...)
 	case scheduled && (wentItsWay(run) || !known):
 		words = append(words, f.Schedule())
 	case known:

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,12 @@ func runCommand(e *env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if f.driver == "sim" {
+		if e.getenv(simWorker) == "" {
+			return e.inWorker()
+		}
+		endWithParent(os.Stdin)
+	}
 	stop := newStopper(e)
 	defer stop.close()
 	driver, why, err := chooseDriver(stop.ctx, f.driver, f.image, e.getenv, docker.Available)
@@ -54,9 +61,6 @@ func runCommand(e *env, args []string) (int, error) {
 	}
 	if err := capable(driver, capabilities(driver), plan.FaultKinds()); err != nil {
 		return 0, err
-	}
-	if driver == "sim" && e.getenv(simWorker) == "" {
-		return e.inWorker()
 	}
 	t := &task{env: e, flags: f, plan: plan, driver: driver, why: why, stop: stop}
 	if f.repeat > 1 {

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"soak/broker/bugs"
@@ -32,10 +32,17 @@ func (e *env) inWorker() (int, error) {
 	}
 	cmd := exec.Command(self, e.args[1:]...)
 	cmd.Env = append(os.Environ(), simWorker+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, e.stdout, e.stderr
-	// A signal of the terminal reaches the worker as well; one that is sent to this process alone is passed on.
+	cmd.Stdout, cmd.Stderr = e.stdout, e.stderr
+	// The worker ends when this process does, however that ends: its standard input then closes.
+	lifeline, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, harness("starting the simulator", err, "")
+	}
+	defer lifeline.Close()
+	// A terminal's signals reach this process alone, and every signal is passed on.
+	ownGroup(cmd)
 	sigs := make(chan os.Signal, 2)
-	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(sigs, stopSignals...)
 	defer signal.Stop(sigs)
 	if err := cmd.Start(); err != nil {
 		return 0, harness("starting the simulator", err, "")
@@ -45,9 +52,7 @@ func (e *env) inWorker() (int, error) {
 		for {
 			select {
 			case s := <-sigs:
-				if s == syscall.SIGTERM {
-					_ = cmd.Process.Signal(s) // it may have ended meanwhile
-				}
+				_ = cmd.Process.Signal(s) // it may have ended meanwhile
 			case <-done:
 				return
 			}
@@ -63,6 +68,14 @@ func (e *env) inWorker() (int, error) {
 		return 0, harness("the simulator was killed", err, "")
 	}
 	return code, nil
+}
+
+// endWithParent ends the worker at once when the process that started it is gone.
+func endWithParent(stdin io.Reader) {
+	go func() {
+		_, _ = io.Copy(io.Discard, stdin)
+		os.Exit(exitHarness)
+	}()
 }
 
 // simulate runs the scenario in virtual time and records it.

@@ -30,13 +30,17 @@ type stopper struct {
 	done   chan struct{}
 }
 
+// stopSignals end a run in order. A terminal that is closed sends SIGHUP.
+var stopSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+
 func newStopper(e *env) *stopper {
 	s := &stopper{
 		sigs: make(chan os.Signal, 2), done: make(chan struct{}),
 		words: "ending: healing, then judging what there is (once more to stop at once)", wait: stopWithin,
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	signal.Notify(s.sigs, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(s.sigs, stopSignals...)
+	signal.Ignore(syscall.SIGPIPE) // a reader that has gone must not end a run that has a cluster to take down
 	go s.listen(e)
 	return s
 }
@@ -116,7 +120,7 @@ func (s *stopper) code() int {
 	if found != nil && found() > 0 {
 		return exitViolated
 	}
-	if sig == syscall.SIGTERM {
+	if sig == syscall.SIGTERM || sig == syscall.SIGHUP {
 		return exitTerminate
 	}
 	return exitInterrupt
@@ -136,6 +140,8 @@ func signalName(sig syscall.Signal) string {
 		return "SIGINT"
 	case syscall.SIGTERM:
 		return "SIGTERM"
+	case syscall.SIGHUP:
+		return "SIGHUP"
 	}
 	return sig.String()
 }

@@ -199,6 +199,9 @@ func (t *task) judge(f *results.Folder, run *history.Run) (*outcome, error) {
 	if j.Beside != nil {
 		t.env.note("%v", j.Beside)
 	}
+	if len(run.Bugs) > 0 && j.Report.Outcome == checkers.Holds {
+		t.env.note("the planted bug was reached, and no checker saw anything of it in this run: another seed or more faults may bring it out (soak selftest shows what does)")
+	}
 	if err := t.env.ending(f, run, j.Report, t.flags.output, code); err != nil {
 		return nil, err
 	}
