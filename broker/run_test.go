@@ -79,7 +79,9 @@ func options(t *testing.T, out io.Writer) Options {
 
 func fakeParts(n *fakeNode, f *fakeStorage) parts {
 	return parts{
-		open: func(vfs.FS, string, int32, []int32) (storage, core.Boot, uint64, error) { return f, core.Boot{}, 4, nil },
+		open: func(vfs.FS, string, int32, []int32) (storage, core.Boot, uint64, error) {
+			return f, core.Boot{}, 4, nil
+		},
 		core: func(c core.Config, _ core.Boot, _ int64) (node, error) {
 			if c.Boot != 4 {
 				return nil, errors.New("boot number lost")
