@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,12 @@ var binary string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	// The binary is built by a command, of which go test's cache knows nothing: looking at the sources makes it run these tests anew
+	// when one has changed.
+	if err := lookAtSources(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "soak-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -34,6 +41,21 @@ func run(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+func lookAtSources() error {
+	return filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := d.Name(); d.IsDir() && (name == ".git" || name == "results" || name == "bin") {
+			return filepath.SkipDir
+		}
+		if !d.IsDir() && (strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, ".yaml") || d.Name() == "go.mod") {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
 }
 
 // eachDriver runs f on every driver of this machine.
