@@ -31,6 +31,7 @@ var coreGauges = []coreGauge{
 	}},
 	{desc("topics", "Topics."), func(s core.Stats) float64 { return float64(s.Topics) }},
 	{desc("partitions", "Partitions with a replica here."), func(s core.Stats) float64 { return float64(s.Partitions) }},
+	{desc("refused_proposals", "Raft proposals from the network, refused since the start."), func(s core.Stats) float64 { return float64(s.RefusedProposals) }},
 	{desc("proposals", "Proposals waiting to be applied."), func(s core.Stats) float64 { return float64(s.Proposals) }},
 	{desc("forwards", "Requests waiting for the controller's answer."), func(s core.Stats) float64 { return float64(s.Forwards) }},
 	{desc("reads", "Requests waiting for ReadIndex."), func(s core.Stats) float64 { return float64(s.Reads) }},

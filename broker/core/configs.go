@@ -100,16 +100,7 @@ func (n *Node) onClientAlterConfigs(rq *request, req *kmsg.IncrementalAlterConfi
 		}
 		n.reply(rq, resp)
 	}
-	n.controllerRequest(req, ctlInfo{cause: "alter_configs", op: rq.Op, via: n.cfg.ID}, func(r ctlResult) {
-		switch a, ok := r.resp.(*kmsg.IncrementalAlterConfigsResponse); {
-		case r.status == ctlRefused:
-			fail(errNotController)
-		case r.status == ctlUnknown || !ok:
-			fail(errRequestTimedOut)
-		default:
-			n.replyAt(rq, a, r.index)
-		}
-	})
+	n.passOn(rq, "alter_configs", fail)
 }
 
 func alterAnswer(q kmsg.IncrementalAlterConfigsRequestResource, code int16) kmsg.IncrementalAlterConfigsResponseResource {

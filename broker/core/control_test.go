@@ -7,8 +7,11 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"soak/broker/bugs"
+	"soak/broker/meta"
 	"soak/history"
 )
 
@@ -167,6 +170,32 @@ func TestReadsOfAnIsolatedNodeAreNotAnswered(t *testing.T) {
 	c.run(4 * time.Second)
 	if answered || c.nodes[lonely].closed != 1 {
 		t.Fatalf("answered %v, connections closed %d: an isolated node must close instead of answering", answered, c.nodes[lonely].closed)
+	}
+}
+
+// Only the controller proposes: a proposal that another node's raft sends is refused and counted, though raft itself would take it.
+func TestAProposalFromTheNetworkIsRefused(t *testing.T) {
+	send := func(set bugs.Set) (c *testCluster, refused uint64, applied bool) {
+		c = newTestCluster(t, set, nil)
+		c.waitReady()
+		lead := c.leader()
+		from := lead%3 + 1
+		cmd := &meta.Command{Proposer: from, ProposerBoot: 1, Attempt: 99, Cause: "smuggled", Delete: &meta.DeleteTopic{Name: "nothing"}}
+		m := &pb.Message{Type: pb.MsgProp.Enum(), From: proto.Uint64(uint64(from)), To: proto.Uint64(uint64(lead)), Entries: []*pb.Entry{{Data: cmd.Encode()}}}
+		c.step(c.nodes[lead], PeerInput{&PeerMessage{From: from, To: lead, FromBoot: 1, Raft: m}})
+		c.run(500 * time.Millisecond)
+		for _, e := range c.events {
+			if a, ok := e.Body.(*history.Apply); ok && a.Cause == "smuggled" {
+				applied = true
+			}
+		}
+		return c, c.nodes[lead].core.Stats().RefusedProposals, applied
+	}
+	if _, refused, applied := send(0); refused != 1 || applied {
+		t.Errorf("refused %d, committed %v: want one refusal and nothing committed", refused, applied)
+	}
+	if _, refused, applied := send(bugs.Set(0).With(bugs.ForwardHidesError)); refused != 0 || !applied {
+		t.Errorf("with forwarding left on: refused %d, committed %v: the test shows nothing", refused, applied)
 	}
 }
 

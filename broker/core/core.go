@@ -204,15 +204,17 @@ type Stats struct {
 	Topics     int    `json:"topics"`
 	Partitions int    `json:"partitions"`
 
-	Proposals   int   `json:"proposals"`    // waiting to be applied
-	Forwards    int   `json:"forwards"`     // waiting for the controller's answer
-	Reads       int   `json:"reads"`        // waiting for ReadIndex
-	Waiters     int   `json:"waiters"`      // produce requests waiting for the high watermark
-	Parked      int   `json:"parked"`       // fetches waiting for data
-	Sessions    int   `json:"sessions"`     // live
-	Connections int   `json:"connections"`  // with requests under way
-	DiskOps     int   `json:"disk_ops"`     // under way
-	QueuedBytes int64 `json:"queued_bytes"` // appended and not yet on disk
+	Proposals int `json:"proposals"` // waiting to be applied
+	// RefusedProposals counts raft proposals that came from the network: only the controller proposes.
+	RefusedProposals uint64 `json:"refused_proposals"`
+	Forwards         int    `json:"forwards"`     // waiting for the controller's answer
+	Reads            int    `json:"reads"`        // waiting for ReadIndex
+	Waiters          int    `json:"waiters"`      // produce requests waiting for the high watermark
+	Parked           int    `json:"parked"`       // fetches waiting for data
+	Sessions         int    `json:"sessions"`     // live
+	Connections      int    `json:"connections"`  // with requests under way
+	DiskOps          int    `json:"disk_ops"`     // under way
+	QueuedBytes      int64  `json:"queued_bytes"` // appended and not yet on disk
 }
 
 // Stats returns the gauges.
@@ -220,7 +222,8 @@ func (n *Node) Stats() Stats {
 	st := n.rn.BasicStatus()
 	s := Stats{
 		Node: n.cfg.ID, Boot: n.cfg.Boot, Role: string(roleOf(st.RaftState)), Term: st.GetTerm(), Leader: int32(st.Lead),
-		Applied: n.applied, Ready: n.startup.registered && st.Lead != 0, Topics: len(n.state.Topics),
+		RefusedProposals: n.ctl.refusedProps,
+		Applied:          n.applied, Ready: n.startup.registered && st.Lead != 0, Topics: len(n.state.Topics),
 		Proposals: len(n.proposals), Forwards: len(n.fwd.pending), Reads: n.reads.waiting(), Sessions: n.liveCount(),
 		Connections: len(n.conns), DiskOps: len(n.disk),
 	}

@@ -44,6 +44,21 @@ func (n *Node) confirmedRead(rq *request, answer func(index uint64), fail func()
 	}, fail)
 }
 
+// passOn has the controller, wherever it is, carry out a client's request, and answers what became of it: as the controller did, or by fail with
+// NOT_CONTROLLER (surely no effect) or REQUEST_TIMED_OUT (it may have reached the log).
+func (n *Node) passOn(rq *request, cause string, fail func(code int16)) {
+	n.controllerRequest(rq.Req, ctlInfo{cause: cause, op: rq.Op, via: n.cfg.ID}, func(r ctlResult) {
+		switch {
+		case r.status == ctlRefused:
+			fail(errNotController)
+		case r.status == ctlUnknown || r.resp == nil || r.resp.Key() != rq.Req.Key():
+			fail(errRequestTimedOut)
+		default:
+			n.replyAt(rq, r.resp, r.index)
+		}
+	})
+}
+
 // onClientCreateTopics passes a client's request on to the controller, wherever it is.
 func (n *Node) onClientCreateTopics(rq *request, req *kmsg.CreateTopicsRequest) {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
@@ -74,16 +89,7 @@ func (n *Node) onClientCreateTopics(rq *request, req *kmsg.CreateTopicsRequest) 
 		}, func() { fail(errRequestTimedOut) })
 		return
 	}
-	n.controllerRequest(req, ctlInfo{cause: "create_topics", op: rq.Op, via: n.cfg.ID}, func(r ctlResult) {
-		switch a, ok := r.resp.(*kmsg.CreateTopicsResponse); {
-		case r.status == ctlRefused:
-			fail(errNotController)
-		case r.status == ctlUnknown || !ok:
-			fail(errRequestTimedOut)
-		default:
-			n.replyAt(rq, a, r.index)
-		}
-	})
+	n.passOn(rq, "create_topics", fail)
 }
 
 // onClientDeleteTopics passes a client's request on to the controller.
@@ -103,14 +109,5 @@ func (n *Node) onClientDeleteTopics(rq *request, req *kmsg.DeleteTopicsRequest) 
 		}
 		n.reply(rq, resp)
 	}
-	n.controllerRequest(req, ctlInfo{cause: "delete_topics", op: rq.Op, via: n.cfg.ID}, func(r ctlResult) {
-		switch a, ok := r.resp.(*kmsg.DeleteTopicsResponse); {
-		case r.status == ctlRefused:
-			fail(errNotController)
-		case r.status == ctlUnknown || !ok:
-			fail(errRequestTimedOut)
-		default:
-			n.replyAt(rq, a, r.index)
-		}
-	})
+	n.passOn(rq, "delete_topics", fail)
 }

@@ -254,7 +254,7 @@ func (n *Node) controllerShrink(t *meta.Topic, i int32, p *meta.Partition, live 
 }
 
 // electorApplied lets go of what any node's applied command has settled.
-func (n *Node) electorApplied(cmd *meta.Command, _ meta.Result) {
+func (n *Node) electorApplied(cmd *meta.Command) {
 	if s := cmd.SetLeader; s != nil {
 		delete(n.elector.under, PartitionID{Topic: s.Topic, Partition: s.Partition})
 	}

@@ -259,7 +259,7 @@ func (n *Node) applyCommand(e *pb.Entry) {
 		n.brokerRegistered(cmd.Register.Broker.ID, cmd.Register.Broker.Boot)
 		n.registrationApplied(cmd.Register.Broker)
 	}
-	n.electorApplied(cmd, res)
+	n.electorApplied(cmd)
 	n.proposalApplied(cmd, res, e.GetIndex())
 }
 
