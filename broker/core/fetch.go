@@ -124,6 +124,11 @@ func (n *Node) onPeerFetch(from int32, fromBoot uint64, m *PeerFetch) {
 // buildFetch lays out the answer in the request's order and finds the replicas.
 func (n *Node) buildFetch(c *fetchCall, find func(*kmsg.FetchRequestTopic) (*meta.Topic, int16)) {
 	c.resp.Topics = make([]kmsg.FetchResponseTopic, len(c.req.Topics))
+	count := 0
+	for ti := range c.req.Topics {
+		count += len(c.req.Topics[ti].Partitions)
+	}
+	c.parts = make([]fetchPart, 0, count)
 	for ti := range c.req.Topics {
 		qt, at := &c.req.Topics[ti], &c.resp.Topics[ti]
 		at.Default()

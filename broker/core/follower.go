@@ -89,13 +89,14 @@ func (n *Node) fetchFrom(f *fetcher) {
 	n.repl.nextNum++
 	num := n.repl.nextNum
 	f.turn++
+	room := make([]kmsg.FetchRequestTopicPartition, 0, len(f.parts)) // of all topics: this is the most frequent request there is
 	for i := range f.parts {
 		r := f.parts[(i+f.turn)%len(f.parts)]
 		if n.now < r.retryAt {
 			continue
 		}
 		r.asked = askedFetch{num: num, epoch: r.state.LeaderEpoch, offset: r.end}
-		addFetch(req, r)
+		room = addFetch(req, r, room)
 	}
 	if len(req.Topics) == 0 {
 		return
@@ -108,7 +109,8 @@ func (n *Node) fetchFrom(f *fetcher) {
 	n.send(f.leader, &PeerMessage{Fetch: &PeerFetch{Num: num, Req: req}})
 }
 
-func addFetch(req *kmsg.FetchRequest, r *replica) {
+// addFetch asks for a partition. What is asked of one topic stands together in room, which is returned longer by one.
+func addFetch(req *kmsg.FetchRequest, r *replica, room []kmsg.FetchRequestTopicPartition) []kmsg.FetchRequestTopicPartition {
 	if k := len(req.Topics); k == 0 || req.Topics[k-1].TopicID != r.id.Topic {
 		t := kmsg.NewFetchRequestTopic()
 		t.TopicID = r.id.Topic
@@ -117,8 +119,10 @@ func addFetch(req *kmsg.FetchRequest, r *replica) {
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.Partition, p.CurrentLeaderEpoch, p.PartitionMaxBytes = r.id.Partition, r.state.LeaderEpoch, peerPartitionBytes
 	p.FetchOffset, p.LastFetchedEpoch, p.LogStartOffset, p.HighWatermark = r.end, r.latestEpoch(), r.start, r.hw
+	room = append(room, p)
 	t := &req.Topics[len(req.Topics)-1]
-	t.Partitions = append(t.Partitions, p)
+	t.Partitions = room[len(room)-1-len(t.Partitions) : len(room) : len(room)]
+	return room
 }
 
 // onPeerFetchResp takes a leader's answer to the fetch under way; any other answer is late and void.

@@ -137,7 +137,7 @@ func (l *Log) load(s *segment, last bool) error {
 // scan adds the good batches of a segment's size bytes, one by one. What is wrong with the first bad one is bad; err is a failed read.
 // Memory is bounded by the read buffer, whatever the lengths in the file say.
 func (l *Log) scan(s *segment, size int64) (bad, err error) {
-	r := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), 64<<10)
+	r := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), int(min(max(size, batch.HeaderSize), scanBuffer)))
 	for s.size < size {
 		head, err := r.Peek(batch.HeaderSize)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -165,6 +165,9 @@ func (l *Log) scan(s *segment, size int64) (bad, err error) {
 	}
 	return nil, nil
 }
+
+// scanBuffer is how much of a segment is read at a time. A smaller segment takes no more than its size.
+const scanBuffer = 64 << 10
 
 // crcStart is where in a batch the bytes begin that its CRC covers.
 const crcStart = 21

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bufio"
 	"fmt"
 	"time"
 
@@ -82,6 +83,8 @@ type sim struct {
 	active     []*fault
 	diskFaults int // active ones
 
+	frame      []byte       // encoded by throughWire, void after it
+	frames     bufio.Reader // reads it
 	spareInbox []core.Input
 	observed   uint64 // sequence of the runner's own events
 	hash       hasher

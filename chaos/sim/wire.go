@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 
@@ -16,11 +15,13 @@ import (
 
 // throughWire encodes a message between nodes and decodes it again.
 func (s *sim) throughWire(m *core.PeerMessage) *core.PeerMessage {
-	frame, err := wire.AppendPeer(nil, m)
+	frame, err := wire.AppendPeer(s.frame[:0], m)
 	if err != nil {
 		panic(fmt.Sprintf("sim: a peer message that cannot be encoded: %v", err))
 	}
-	body, err := wire.ReadPeer(bufio.NewReader(bytes.NewReader(frame)))
+	s.frame = frame
+	s.frames.Reset(bytes.NewReader(frame))
+	body, err := wire.ReadPeer(&s.frames)
 	if err != nil {
 		panic(fmt.Sprintf("sim: a peer message that cannot be read: %v", err))
 	}

@@ -63,6 +63,9 @@ func (f *simFile) Write(p []byte) (int, error) {
 	fits, err := s.refuse(OpWrite, f.path, len(p))
 	if fits > 0 {
 		n.changes = append(n.changes, simChange{start: start, stamp: s.stampOne(n), kind: simWrite, off: len(n.data), n: fits})
+		if need := len(n.data) + fits; need > cap(n.data) {
+			n.data = slices.Grow(n.data, max(need, 2*len(n.data))-len(n.data)) // append alone grows a large file by a quarter, and copies it as often
+		}
 		n.data = append(n.data, p[:fits]...)
 		if len(n.changes) > max(n.mergeAt, 64) {
 			n.settle(s.settled)

@@ -107,7 +107,7 @@ func (e *env) newPool(n int) (*campaign.Pool, error) {
 	}
 	return campaign.NewPool(n, func() *exec.Cmd {
 		cmd := exec.Command(self, "sim-worker")
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=400", "GOMEMLIMIT=200MiB")
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=800", "GOMEMLIMIT=220MiB")
 		cmd.Stderr = e.stderr
 		ownGroup(cmd)
 		return cmd
