@@ -57,6 +57,10 @@ const (
 	ClockJump  = "clock-jump"         // the targets' clocks jump By
 	ClockRate  = "clock-rate"         // the targets' clocks run PPM millionths faster
 	SlowNode   = "slow-node"          // the targets' processor takes Factor times as long
+
+	// ClientCrash kills clients: their connections close, what they await is never answered, what they remember is gone. Healing brings
+	// them back as new incarnations. Its target is the clients themselves; of the simulator alone, in this version.
+	ClientCrash = "client-crash"
 )
 
 // Ways of a OneWay partition.
@@ -86,7 +90,7 @@ type Parameters struct {
 // each other on a real cluster. The others may come on top of anything.
 func Lone(kind string) bool {
 	switch kind {
-	case Reset, SlowDisk, ReadError, ClockJump, ClockRate, SlowNode:
+	case Reset, SlowDisk, ReadError, ClockJump, ClockRate, SlowNode, ClientCrash:
 		return false
 	}
 	return true
@@ -101,7 +105,8 @@ type Spec struct {
 	ID      int
 	Kind    string
 	Nodes   []int32
-	Clients bool // Partition, OneWay, Flapping: cut clients from the targets too
+	Clients bool   // Partition, OneWay, Flapping: cut clients from the targets too
+	Client  string // ClientCrash: name of the client, or gen.AllClients; Nodes is empty then
 	Parameters
 }
 

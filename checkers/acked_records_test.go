@@ -15,6 +15,7 @@ type record struct {
 	producer uint32
 	seq      uint64
 	bad      string
+	reborn   bool // of the producer's second incarnation
 }
 
 // ledgerStory writes records to one partition, orders-0, and reads three replicas back.
@@ -68,7 +69,11 @@ func (s *ledgerStory) drain(node int32, from, to, high int64, end bool) *history
 		case r.bad != "":
 			d.Bad = append(d.Bad, history.BadRecord{Offset: at, Why: r.bad})
 		default:
-			d.Spans = append(d.Spans, history.Span{Offset: at, Producer: r.producer, Incarnation: 1, Seq: r.seq, Count: 1})
+			span := history.Span{Offset: at, Producer: r.producer, Incarnation: 1, Seq: r.seq, Count: 1}
+			if r.reborn {
+				span.Incarnation = 2
+			}
+			d.Spans = append(d.Spans, span)
 		}
 	}
 	return s.op(history.Operation{Drain: d})
@@ -393,4 +398,51 @@ func BenchmarkAckedRecords(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(s.logs[1])), "records")
+}
+
+// TestACrashedProducer: what was under way when it crashed may be there or not, and its next incarnation counts anew; what was
+// acknowledged before the crash, or after it, must be there all the same.
+func TestACrashedProducer(t *testing.T) {
+	reborn := func(s *ledgerStory, stored bool) {
+		op := s.op(history.Operation{Outcome: history.OK, Produce: &history.ProduceOp{
+			Topic: "orders", Producer: 1, Incarnation: 2, FirstSeq: 0, Count: 1, Acked: -1, Acks: -1, Offsets: []int64{int64(len(s.logs[1]))},
+		}})
+		if stored {
+			s.store(record{producer: 1, seq: op.Produce.FirstSeq, reborn: true})
+		}
+	}
+	for name, c := range map[string]struct {
+		story   func(s *ledgerStory)
+		outcome Outcome
+		kinds   []string
+	}{
+		"cut off and gone": {func(s *ledgerStory) { s.send(1, 2); s.attempt(1, 2, history.Unknown); reborn(s, true) }, Holds, nil},
+		"cut off and there": {func(s *ledgerStory) {
+			s.send(1, 2)
+			op := s.attempt(1, 1, history.Unknown)
+			s.store(record{producer: 1, seq: op.Produce.FirstSeq})
+			reborn(s, true)
+		}, Holds, nil},
+		"acknowledged before the crash, and lost": {func(s *ledgerStory) {
+			s.send(2, 1)
+			s.attempt(1, 1, history.OK).Produce.Offsets = []int64{1}
+			s.attempt(1, 1, history.Unknown)
+		}, Violated, []string{"lost-tail"}},
+		"of the new incarnation, and lost": {func(s *ledgerStory) { s.send(1, 1); s.attempt(1, 1, history.Unknown); reborn(s, false) }, Violated, []string{"lost-tail"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newLedgerStory()
+			s.faults = append(s.faults, &history.Fault{ID: 1, Kind: "client-crash", Target: "produce-1", Asked: 1, Effective: 1, HealAsked: 2, Healed: 2})
+			c.story(s)
+			s.drainAll()
+			v := s.judge()
+			var kinds []string
+			for _, x := range v.Violations {
+				kinds = append(kinds, x.Kind)
+			}
+			if v.Outcome != c.outcome || !slices.Equal(kinds, c.kinds) {
+				t.Errorf("%s, %v: %s", v.Outcome, kinds, v.Reason)
+			}
+		})
+	}
 }

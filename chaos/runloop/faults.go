@@ -9,6 +9,7 @@ import (
 	"soak/chaos"
 	"soak/chaos/scenario"
 	"soak/history"
+	"soak/workloads/gen"
 )
 
 // Bounds in ns on what a due fault waits for, where election intervals do not give one.
@@ -186,6 +187,10 @@ func (l *Loop) advancePending(st *step) {
 		l.wakeAt(limit)
 		return
 	}
+	if st.plan.Kind == chaos.ClientCrash {
+		l.advanceClientCrash(st, limit)
+		return
+	}
 	nodes := l.resolve(st)
 	switch {
 	case len(nodes) > 0:
@@ -262,6 +267,23 @@ func (l *Loop) resolve(st *step) []int32 {
 	return []int32{candidates[l.rand.Intn(len(candidates))]}
 }
 
+// advanceClientCrash asks for a crash of clients, unless one of them is down already.
+func (l *Loop) advanceClientCrash(st *step, limit int64) {
+	open := l.faults.open()
+	down := slices.ContainsFunc(open, func(o step) bool {
+		return o.fault.Kind == chaos.ClientCrash && (o.state == injecting || o.state == active || o.state == healing) &&
+			(gen.Meant(o.target.Client, st.target.Client) || gen.Meant(st.target.Client, o.target.Client) || o.target.Client == st.target.Client)
+	})
+	switch {
+	case !down:
+		l.inject(st, nil)
+	case l.now >= limit:
+		l.giveUp(st, fmt.Sprintf("never injected: %s was down for %s", st.plan.Target, time.Duration(limit-st.waiting)))
+	default:
+		l.wakeAt(limit)
+	}
+}
+
 func (l *Loop) inject(st *step, nodes []int32) {
 	st.state = injecting
 	st.deadline = l.now + answerLimit
@@ -270,12 +292,14 @@ func (l *Loop) inject(st *step, nodes []int32) {
 	f.Nodes = slices.Clone(nodes)
 	f.Asked = l.now
 	f.OnRaftLeader = slices.Contains(nodes, l.view.leader)
-	f.Role = l.view.roleOf(nodes[0])
-	if st.target.Role == scenario.TargetAll {
+	switch {
+	case st.target.Role == scenario.TargetAll:
 		f.Role = scenario.TargetAll
+	case len(nodes) > 0:
+		f.Role = l.view.roleOf(nodes[0])
 	}
 	l.status.FaultsAsked++
-	l.emit(Inject{Spec: chaos.Spec{ID: f.ID, Kind: f.Kind, Nodes: slices.Clone(nodes), Clients: f.Clients, Parameters: st.plan.Parameters}})
+	l.emit(Inject{Spec: chaos.Spec{ID: f.ID, Kind: f.Kind, Nodes: slices.Clone(nodes), Clients: f.Clients, Client: st.target.Client, Parameters: st.plan.Parameters}})
 }
 
 // advanceActive moves faults that are under way: windows that close, answers that never come.
@@ -318,6 +342,9 @@ func (l *Loop) heal(st *step) {
 func (l *Loop) over(st *step, why string) {
 	st.state = over
 	l.faults.lastOver = l.now
+	if st.fault.Kind == chaos.ClientCrash {
+		l.load.restart(st.target.Client)
+	}
 	addError(&st.fault, why)
 	l.emit(Record{Fault: st.fault})
 }
@@ -381,6 +408,9 @@ func (l *Loop) faultInjected(in FaultInjected) {
 		st.fault.Effective = l.now
 		st.deadline = l.now + int64(l.s.Window(st.plan, st.fault.OnRaftLeader))
 		l.status.FaultsProven++
+		if st.fault.Kind == chaos.ClientCrash {
+			l.load.crash(st.target.Client)
+		}
 	}
 }
 

@@ -59,6 +59,32 @@ func (w *load) done(now int64, op *history.Operation) {
 	}
 }
 
+// crash has clients be down, as a fault had it.
+func (w *load) crash(who string) {
+	if w.produce != nil {
+		w.produce.Crash(who)
+	}
+	if w.metadata != nil {
+		w.metadata.Crash(who)
+	}
+	if w.autocreate != nil {
+		w.autocreate.Crash(who)
+	}
+}
+
+// restart has them go on, as new incarnations.
+func (w *load) restart(who string) {
+	if w.produce != nil {
+		w.produce.Restart(who)
+	}
+	if w.metadata != nil {
+		w.metadata.Restart(who)
+	}
+	if w.autocreate != nil {
+		w.autocreate.Restart(who)
+	}
+}
+
 func (w *load) inFlight() int {
 	n := 0
 	if w.produce != nil {

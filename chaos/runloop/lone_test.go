@@ -75,3 +75,36 @@ func TestAClusterThatStaysBrokenIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestACrashedClientAsksForNothing: while it is down, and then goes on as another incarnation; one crash waits for another of the same client.
+func TestACrashedClientAsksForNothing(t *testing.T) {
+	f := newFake(t, short(t, `
+  - {kind: client-crash, target: produce-1, at: 6s, for: 3s, brief: true, overlap: true}
+  - {kind: client-crash, target: clients, at: 7s, for: 1s, brief: true, overlap: true}
+`), 1)
+	f.run(5 * time.Minute)
+	if len(f.faults) != 2 {
+		t.Fatalf("%+v", f.faults)
+	}
+	one, all := f.faults[0], f.faults[1]
+	if one.Target != "produce-1" || len(one.Nodes) > 0 || !one.Proven() || !all.Proven() || all.Asked < one.Healed {
+		t.Errorf("the crash of all came before that of one was over: %+v, %+v", one, all)
+	}
+	if f.specs[1].Client != "produce-1" || f.specs[2].Client != "clients" {
+		t.Errorf("the driver was told %+v", f.specs)
+	}
+	incarnations := map[uint32]int{}
+	for _, op := range f.invokes {
+		down := op.Client == "produce-1" && op.Invoke > one.Effective && op.Invoke < one.Healed ||
+			op.Client != "" && (op.Produce != nil || op.Create != nil) && op.Invoke > all.Effective && op.Invoke < all.Healed
+		if down {
+			t.Errorf("%s of %s was asked for while it was down", op.ID, op.Client)
+		}
+		if op.Client == "produce-1" {
+			incarnations[op.Produce.Incarnation]++
+		}
+	}
+	if len(incarnations) != 3 || incarnations[3] == 0 {
+		t.Errorf("operations by incarnation: %v", incarnations)
+	}
+}

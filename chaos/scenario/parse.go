@@ -231,7 +231,7 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 	known := []string{TargetRaftLeader, TargetFollower, TargetPartitionLeader, TargetAll}
 	t, err := ParseTarget(f.Target)
 	if err != nil {
-		hint := "targets: " + strings.Join(known, ", ") + ", leader(orders-0), n2, n1+n3"
+		hint := "targets: " + strings.Join(known, ", ") + ", leader(orders-0), n2, n1+n3; of client-crash: clients, produce-1"
 		if near := nearest(f.Target, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
@@ -248,6 +248,12 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 		r.fail(o.at("target"), "partition one node", "%s: a partition of all nodes leaves nobody on the other side", what)
 	case f.Clients && f.Kind != chaos.Partition && f.Kind != chaos.OneWay && f.Kind != chaos.Flapping:
 		r.fail(o.at("clients"), "", "%s: clients belongs to a partition", what)
+	case (f.Kind == chaos.ClientCrash) != (t.Role == targetClient):
+		if f.Kind == chaos.ClientCrash {
+			r.fail(o.at("target"), "target: produce-1, metadata-1, consume-1, autocreate, or clients for all of them", "%s: a client-crash is of clients, and %q is none", what, f.Target)
+		} else {
+			r.fail(o.at("target"), "", "%s: %q is a client: only client-crash is of clients", what, f.Target)
+		}
 	case f.Kind == chaos.Bridge && len(t.Nodes) != 2:
 		r.fail(o.at("target"), "target: n1+n2", "%s: a bridge cuts one pair of nodes", what)
 	}
@@ -272,6 +278,41 @@ func (s *Scenario) targetProblem(t Target) string {
 			}
 		}
 		return "no record topic has that partition"
+	case targetClient:
+		return s.clientProblem(t.Client)
+	}
+	return ""
+}
+
+// clientProblem says why a client is none of this scenario's, "" if it is one.
+func (s *Scenario) clientProblem(client string) string {
+	kind, number, _ := gen.ParseClient(client)
+	w := s.Workloads
+	have := 0
+	switch kind {
+	case gen.AllClients:
+		return ""
+	case gen.AutocreateClient:
+		if w.Autocreate.PerMinute == 0 {
+			return "nothing is auto-created"
+		}
+		return ""
+	case gen.ProducerClient:
+		if w.Produce.Rate > 0 {
+			have = w.Produce.Producers
+		}
+	case gen.MetadataClient:
+		if w.Metadata.Rate > 0 {
+			have = w.Metadata.Clients
+		}
+	case gen.ConsumerClient:
+		have = s.Sim.Readers
+		if s.Sim == (Sim{}) {
+			have = DefaultSim.Readers
+		}
+	}
+	if number > have {
+		return fmt.Sprintf("the scenario has %d clients of that kind", have)
 	}
 	return ""
 }

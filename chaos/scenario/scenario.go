@@ -171,7 +171,7 @@ func (s *Scenario) WithFaults(faults []Fault) *Scenario {
 var kinds = []string{
 	chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping, chaos.Reset,
 	chaos.PowerLoss, chaos.DiskCrash, chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.BitRot,
-	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode,
+	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode, chaos.ClientCrash,
 }
 
 // whens are the events that a fault may wait for.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"soak/workloads/gen"
 )
 
 // Targets named by a role alone.
@@ -14,17 +16,22 @@ const (
 	TargetAll             = "all"
 )
 
+// targetClient is the role of targets that are clients.
+const targetClient = "client"
+
 // Target is a parsed target. Role is one of the constants above; or "leader" with Topic and Partition; or "node" with Node; or "nodes" with Nodes,
-// at least two, ascending.
+// at least two, ascending; or "client" with Client.
 type Target struct {
 	Role      string
 	Node      int32
 	Nodes     []int32 // of the role "nodes"
 	Topic     string
 	Partition int32
+	Client    string // of the role "client": a client's name, or gen.AllClients
 }
 
-// ParseTarget reads "raft-leader", "follower", "partition-leader", "all", "leader(orders-0)", "n2" or "n1+n3".
+// ParseTarget reads "raft-leader", "follower", "partition-leader", "all", "leader(orders-0)", "n2" or "n1+n3"; or a client: "produce-1",
+// "metadata-2", "consume-1", "autocreate" or "clients".
 func ParseTarget(text string) (Target, error) {
 	switch text {
 	case TargetRaftLeader, TargetFollower, TargetPartitionLeader, TargetAll:
@@ -39,6 +46,9 @@ func ParseTarget(text string) (Target, error) {
 			}
 		}
 		return Target{}, fmt.Errorf("target %q: want leader(TOPIC-PARTITION), as in leader(orders-0)", text)
+	}
+	if _, _, ok := gen.ParseClient(text); ok {
+		return Target{Role: targetClient, Client: text}, nil
 	}
 	var ids []int32
 	for name := range strings.SplitSeq(text, "+") {

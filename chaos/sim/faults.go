@@ -23,6 +23,7 @@ type fault struct {
 	away   bool    // flapping: the cut is open now
 	disks  []diskFault
 	rot    []rotten
+	crash  bool // of clients: it waits for something to cut off
 }
 
 // Capabilities says which kinds of fault the simulator can do: all that scenarios know.
@@ -65,6 +66,8 @@ func (s *sim) inject(spec chaos.Spec) {
 		s.changeClocks(f)
 	case chaos.SlowNode:
 		s.slowDown(f)
+	case chaos.ClientCrash:
+		s.crashClients(f)
 	default:
 		s.tellInjected(f, fmt.Errorf("the simulator has no fault %q", spec.Kind))
 		return
@@ -153,6 +156,8 @@ func (s *sim) heal(id int) {
 			f.see("after", fmt.Sprintf("n%d: at its own speed", n.id), 1, s.now)
 		}
 		s.over(f)
+	case chaos.ClientCrash:
+		s.restartClients(f)
 	default: // a jump of the clock stays, connections are made anew
 		s.over(f)
 	}

@@ -15,7 +15,7 @@ import (
 // TestEachKindBitesAndHeals: every kind of fault, alone, is proven by what met it, ends, and leaves a cluster that is whole and has broken no
 // promise.
 func TestEachKindBitesAndHeals(t *testing.T) {
-	target := map[string]string{chaos.RestartAll: "all", chaos.Bridge: "n1+n2", chaos.Reset: "all", chaos.PowerLoss: "n1+n2"}
+	target := map[string]string{chaos.RestartAll: "all", chaos.Bridge: "n1+n2", chaos.Reset: "all", chaos.PowerLoss: "n1+n2", chaos.ClientCrash: "clients"}
 	parameters := map[string]string{
 		chaos.OneWay: "way: out", chaos.Flapping: "every: 200ms", chaos.Reset: "every: 100ms", chaos.SlowDisk: "factor: 20", chaos.SlowNode: "factor: 50",
 		chaos.ClockJump: "by: -300ms", chaos.ClockRate: "ppm: 20000", chaos.BitRot: "files: raft",
@@ -25,6 +25,7 @@ func TestEachKindBitesAndHeals(t *testing.T) {
 		chaos.Flapping: "dropped", chaos.Reset: "connections reset", chaos.PowerLoss: "lost power", chaos.DiskCrash: "into a disk operation",
 		chaos.DiskFull: "refused", chaos.SlowDisk: "longer", chaos.WriteError: "refused", chaos.SyncError: "refused", chaos.ReadError: "refused",
 		chaos.BitRot: "refuses to start", chaos.ClockJump: "jumped", chaos.ClockRate: "+20000 ppm", chaos.SlowNode: "a turn took",
+		chaos.ClientCrash: "operations cut off",
 	}
 	for kind := range sim.Capabilities() {
 		t.Run(kind, func(t *testing.T) {

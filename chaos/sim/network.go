@@ -37,6 +37,7 @@ const (
 	saltCrash
 	saltDiskFault
 	saltRot
+	saltClient
 )
 
 // noiseStep is how finely noise varies in time.

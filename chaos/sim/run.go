@@ -82,6 +82,7 @@ type sim struct {
 	faults     map[int]*fault // for look-ups only
 	active     []*fault
 	diskFaults int // active ones
+	crashes    int // of clients, that wait for something to cut off
 
 	frame      []byte       // encoded by throughWire, void after it
 	frames     bufio.Reader // reads it
@@ -232,6 +233,9 @@ func (s *sim) act(a runloop.Action) {
 		a.Op.Invoke = s.now
 		s.clients.Start(s.now, a.Op)
 		s.pumpClients()
+		if s.crashes > 0 {
+			s.noteStart(a.Op)
+		}
 	case runloop.Inject:
 		spec := a.Spec
 		s.at(s.now, func() { s.inject(spec) })

@@ -26,7 +26,7 @@ const DefaultLength = 60 * time.Second
 var swarmKinds = []string{
 	chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping, chaos.Reset,
 	chaos.PowerLoss, chaos.DiskCrash, chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.BitRot,
-	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode,
+	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode, chaos.ClientCrash,
 }
 
 // Draw makes a seed's own scenario (swarm testing, Groce et al., ISSTA 2012): each draws which faults there are and how often, the shape
@@ -232,6 +232,8 @@ func (d *draw) target(kind string) string {
 	switch kind {
 	case chaos.RestartAll:
 		return scenario.TargetAll
+	case chaos.ClientCrash:
+		return d.client()
 	case chaos.Bridge:
 		return group
 	case chaos.PowerLoss, chaos.DiskCrash, chaos.Reset:
@@ -243,6 +245,22 @@ func (d *draw) target(kind string) string {
 	leader := fmt.Sprintf("leader(%s-%d)", topic.Name, d.Intn(int(topic.Partitions)))
 	one := fmt.Sprintf("n%d", d.in(1, d.s.Nodes))
 	return pick(d, scenario.TargetRaftLeader, scenario.TargetRaftLeader, scenario.TargetFollower, leader, leader, one, one, group)
+}
+
+// client draws a client, or all of them.
+func (d *draw) client() string {
+	w := d.s.Workloads
+	who := []string{gen.AllClients, fmt.Sprintf("%s-%d", gen.ProducerClient, d.in(1, w.Produce.Producers))}
+	if w.Metadata.Rate > 0 {
+		who = append(who, fmt.Sprintf("%s-%d", gen.MetadataClient, d.in(1, w.Metadata.Clients)))
+	}
+	if w.Autocreate.PerMinute > 0 {
+		who = append(who, gen.AutocreateClient)
+	}
+	if d.s.Sim.Readers > 0 {
+		who = append(who, fmt.Sprintf("%s-%d", gen.ConsumerClient, d.in(1, d.s.Sim.Readers)))
+	}
+	return pick(d, who...)
 }
 
 // group draws so many nodes.

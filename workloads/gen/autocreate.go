@@ -31,6 +31,7 @@ type Autocreate struct {
 	followers []int32
 	made      int
 	underWay  map[string]bool
+	down      bool
 }
 
 // NewAutocreate checks the configuration.
@@ -49,7 +50,7 @@ func (a *Autocreate) Next(now int64) (ops []*history.Operation, wake int64) {
 	serve, late := a.pace.due(now)
 	a.missed.add(late, a.pace.period)
 	for range serve {
-		if len(a.followers) == 0 || len(a.underWay) >= autocreateInFlight {
+		if a.down || len(a.followers) == 0 || len(a.underWay) >= autocreateInFlight {
 			a.missed.add(1, a.pace.period)
 			continue
 		}
@@ -59,7 +60,7 @@ func (a *Autocreate) Next(now int64) (ops []*history.Operation, wake int64) {
 		}
 		op := &history.Operation{
 			ID:     fmt.Sprintf("c%d", a.made),
-			Client: "autocreate",
+			Client: AutocreateClient,
 			// Both ways meet every follower: the node's turn moves on every second topic.
 			Node:   a.followers[a.made/2%len(a.followers)],
 			Invoke: now,
@@ -71,6 +72,12 @@ func (a *Autocreate) Next(now int64) (ops []*history.Operation, wake int64) {
 	}
 	return ops, a.pace.next
 }
+
+// Crash has the client ask for nothing until Restart, if it is meant. Operations under way come back by Done as always.
+func (a *Autocreate) Crash(who string) { a.down = a.down || Meant(who, AutocreateClient) }
+
+// Restart has the client go on, if it is meant.
+func (a *Autocreate) Restart(who string) { a.down = a.down && !Meant(who, AutocreateClient) }
 
 // Done takes an operation back. One that is not under way is ignored.
 func (a *Autocreate) Done(_ int64, op *history.Operation) { delete(a.underWay, op.ID) }

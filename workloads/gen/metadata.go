@@ -45,7 +45,7 @@ type Metadata struct {
 	underWay map[string]metaSlot
 }
 
-type metaClient struct{ busy bool }
+type metaClient struct{ busy, down bool }
 
 type metaName struct {
 	name     string
@@ -102,7 +102,7 @@ func (m *Metadata) pair(now int64) []*history.Operation {
 		if len(ops) == 2 {
 			break
 		}
-		if m.clients[client].busy {
+		if m.clients[client].busy || m.clients[client].down {
 			continue
 		}
 		m.retire(at)
@@ -135,7 +135,7 @@ func (m *Metadata) one(now int64, client, at int) *history.Operation {
 	}
 	op := &history.Operation{
 		ID:     fmt.Sprintf("m%d", m.ops),
-		Client: fmt.Sprintf("metadata-%d", client+1),
+		Client: metadataName(client),
 		Node:   int32(m.node + 1),
 		Invoke: now,
 		Meta:   meta,
@@ -177,6 +177,22 @@ const (
 	codeUnknownTopic  = 3
 	codeAlreadyExists = 36
 )
+
+func metadataName(client int) string { return fmt.Sprintf("%s-%d", MetadataClient, client+1) }
+
+// Crash has the clients that are meant ask for nothing until Restart. Operations under way come back by Done as always.
+func (m *Metadata) Crash(who string) { m.setDown(who, true) }
+
+// Restart has the clients that are meant go on.
+func (m *Metadata) Restart(who string) { m.setDown(who, false) }
+
+func (m *Metadata) setDown(who string, down bool) {
+	for i := range m.clients {
+		if Meant(who, metadataName(i)) {
+			m.clients[i].down = down
+		}
+	}
+}
 
 // Done takes an operation back. One that is not under way is ignored.
 func (m *Metadata) Done(_ int64, op *history.Operation) {

@@ -20,7 +20,8 @@ func (p *pace) due(now int64) (serve, missed int64) {
 	return serve, n - serve
 }
 
-// Missed is load that an open loop was due to send and did not, because it had too much under way or was woken too late.
+// Missed is load that an open loop was due to send and did not, because it had too much under way, was woken too late, or its client was
+// down.
 type Missed struct {
 	Ops   int64
 	Nanos int64 // that many slots' time

@@ -50,11 +50,13 @@ type producePartition struct {
 }
 
 type producer struct {
-	turn     int // partition's turn
-	ops      uint64
-	seq      []uint64 // next, by partition
-	inFlight []int    // by partition
-	total    int
+	incarnation uint32
+	down        bool
+	turn        int // partition's turn
+	ops         uint64
+	seq         []uint64 // next, by partition
+	inFlight    []int    // by partition
+	total       int
 }
 
 type produceSlot struct{ producer, partition int }
@@ -75,6 +77,7 @@ func NewProduce(c ProduceConfig) (*Produce, error) {
 	p.producers = make([]producer, c.Producers)
 	for i := range p.producers {
 		p.producers[i] = producer{
+			incarnation: 1,
 			// Producers start at different partitions, so that one partition's batches come from all of them, spread in time.
 			turn:     i * len(p.partitions) / c.Producers,
 			seq:      make([]uint64, len(p.partitions)),
@@ -105,17 +108,17 @@ func (p *Produce) one(now int64) *history.Operation {
 	who := &p.producers[id]
 	at := who.turn
 	who.turn = (who.turn + 1) % len(p.partitions)
-	if who.total >= inFlightPerProducer || who.inFlight[at] >= inFlightPerPartition {
+	if who.down || who.total >= inFlightPerProducer || who.inFlight[at] >= inFlightPerPartition {
 		return nil
 	}
 	part := &p.partitions[at]
 	op := &history.Operation{
 		ID:     fmt.Sprintf("p%d.%d", id+1, who.ops),
-		Client: fmt.Sprintf("produce-%d", id+1),
+		Client: producerName(id),
 		Invoke: now,
 		Produce: &history.ProduceOp{
 			Topic: part.topic, Partition: part.partition,
-			Producer: uint32(id + 1), Incarnation: 1,
+			Producer: uint32(id + 1), Incarnation: who.incarnation,
 			FirstSeq: who.seq[at], Count: int32(p.c.Batch),
 			Acked: part.acked, Acks: acksAll,
 		},
@@ -126,6 +129,29 @@ func (p *Produce) one(now int64) *history.Operation {
 	who.total++
 	p.underWay[op.ID] = produceSlot{producer: id, partition: at}
 	return op
+}
+
+func producerName(id int) string { return fmt.Sprintf("%s-%d", ProducerClient, id+1) }
+
+// Crash has the producers that are meant be down: they ask for nothing until Restart, and then are new incarnations, whose sequences begin
+// anew. Operations under way come back by Done as always.
+func (p *Produce) Crash(who string) {
+	for i := range p.producers {
+		if one := &p.producers[i]; !one.down && Meant(who, producerName(i)) {
+			one.down = true
+			one.incarnation++
+			clear(one.seq)
+		}
+	}
+}
+
+// Restart has the producers that are meant go on.
+func (p *Produce) Restart(who string) {
+	for i := range p.producers {
+		if Meant(who, producerName(i)) {
+			p.producers[i].down = false
+		}
+	}
 }
 
 // Done takes an operation back. One that is not under way is ignored.

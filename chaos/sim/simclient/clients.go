@@ -73,6 +73,7 @@ type Clients struct {
 	lanes      map[laneKey]*lane
 	meta       cache
 	consumers  []*consumer
+	down       []string // clients that have crashed, see Crash
 }
 
 // New makes clients. It panics without nodes: there is nobody to ask.
@@ -112,6 +113,8 @@ func New(c Config) *Clients {
 // Start begins an operation of any kind but Consume. It is the Clients' until it comes back in an Out.
 func (c *Clients) Start(now int64, op *history.Operation) {
 	switch {
+	case c.isDown(op.Client):
+		c.finish(now, op, history.Failed, errDown)
 	case op.Produce != nil:
 		c.startProduce(now, op)
 	case op.Meta != nil || op.Create != nil:

@@ -22,6 +22,7 @@ type consumer struct {
 	made  int // operations recorded
 	parts []*consumed
 	lanes []*fetchLane // by node, in the order of Config.Nodes
+	down  bool         // it has crashed
 }
 
 // consumed is a partition as one consumer reads it.
@@ -109,7 +110,7 @@ func (c *Clients) pollAll(now int64) {
 
 // poll sends a node its next fetch, of all that it leads, unless one is under way there or a pause is.
 func (c *Clients) poll(now int64, l *fetchLane) {
-	if l.task.state != stateIdle {
+	if l.task.state != stateIdle || l.of.down {
 		return
 	}
 	l.asks = l.asks[:0]

@@ -13,5 +13,5 @@
 // No goroutine, clock, map order or global random number: a test refuses them. The same inputs give the same outputs.
 //
 // Files: clients.go (Clients and its inputs), conns.go (connections and requests in flight), timers.go, metadata.go (the cache), produce.go,
-// admin.go (metadata operations, auto-create), drain.go, consume.go.
+// admin.go (metadata operations, auto-create), drain.go, consume.go, crash.go.
 package simclient

@@ -14,6 +14,7 @@ import (
 // lane is the way of one producer to one node: a connection with a few requests in flight, and what waits behind them.
 type lane struct {
 	node    int32
+	client  string // whose way it is
 	conn    *conn
 	waiting []*task
 }
@@ -56,7 +57,7 @@ func (c *Clients) route(now int64, t *task) {
 	key := laneKey{t.op.Produce.Producer, t.part.leader}
 	l := c.lanes[key]
 	if l == nil {
-		l = &lane{node: key.node}
+		l = &lane{node: key.node, client: t.op.Client}
 		c.lanes[key] = l
 	}
 	if c.full(l) { // and whoever waits there is served first: see drainLane

@@ -128,6 +128,7 @@ var faultKinds = []struct{ kind, what string }{
 	{chaos.ClockJump, "the node's clock jumps (by: -2s)"},
 	{chaos.ClockRate, "the node's clock is fast or slow (ppm: 20000)"},
 	{chaos.SlowNode, "the node's processor takes longer (factor: 50)"},
+	{chaos.ClientCrash, "clients die and come back as new ones (target: produce-1, metadata-1, consume-1, autocreate, clients)"},
 }
 
 func faultsCommand(e *env, args []string) (int, error) {
