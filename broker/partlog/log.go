@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"soak/broker/partlog/batch"
+	"soak/broker/partlog/producers"
 	"soak/internal/vfs"
 )
 
@@ -63,7 +64,8 @@ type Log struct {
 	opts Options
 	cut  int64
 
-	marks marks // the writer's alone
+	marks  marks            // the writer's alone
+	opened *producers.Table // what Open found, until it is asked for or the log has changed
 
 	mu     sync.RWMutex // held to change what follows; the writer alone reads it without
 	segs   []*segment   // ascending by offset, never empty; the last one takes the appends
@@ -141,6 +143,7 @@ func (l *Log) Append(offset int64, data []byte) error {
 			return err
 		}
 	}
+	l.opened = nil
 	s := l.active()
 	if _, err := s.file.Write(data); err != nil {
 		err = fmt.Errorf("append to %s: %w", s.path, err)
@@ -235,6 +238,7 @@ func (l *Log) Truncate(offset int64) (end int64, err error) {
 
 func (l *Log) truncate(offset int64) error {
 	if l.active().next > offset {
+		l.opened = nil
 		if err := l.marks.clear(); err != nil {
 			return err
 		}

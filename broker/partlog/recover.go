@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"soak/broker/partlog/batch"
+	"soak/broker/partlog/producers"
 	"soak/internal/vfs"
 )
 
@@ -44,6 +45,7 @@ func (l *Log) recover() error {
 	if l.marks, err = openMarks(l.fs, l.dir); err != nil {
 		return err
 	}
+	l.opened = producers.New(0)
 	last := l.marks.last
 	if n := len(bases); last != (mark{}) && (n == 0 || bases[n-1] < last.base) {
 		return &DamageError{File: filepath.Join(l.dir, segmentName(last.base)), Reason: fmt.Sprintf("missing, though %d bytes of it were synced", last.size)}
@@ -162,6 +164,7 @@ func (l *Log) scan(s *segment, size int64) (bad, err error) {
 			return fmt.Errorf("%w: computed %08x, stored %08x", batch.ErrCRC, crc, h.CRC), nil
 		}
 		l.add(s, h)
+		l.opened.Add(h)
 	}
 	return nil, nil
 }

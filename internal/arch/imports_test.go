@@ -24,7 +24,7 @@ var rules = []rule{
 	{"internal/vfs", nil},
 	{"internal/version", nil},
 	{"internal/arch", nil},
-	{"broker/core", []string{"history", "broker/meta", "broker/bugs", "broker/api", "broker/partlog/batch"}},
+	{"broker/core", []string{"history", "broker/meta", "broker/bugs", "broker/api", "broker/partlog/batch", "broker/partlog/producers"}},
 	{"broker/meta", []string{"history", "broker/bugs"}},
 	{"broker", []string{"history", "internal/vfs", "internal/version", "broker/…"}},
 	{"broker/…", []string{"history", "internal/vfs", "internal/version", "broker", "broker/…"}},

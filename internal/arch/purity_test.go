@@ -16,7 +16,7 @@ import (
 
 // purePackages run in virtual time as well as in real time, and must do the same in both.
 var purePackages = []string{
-	"soak/broker/core", "soak/broker/meta", "soak/broker/bugs", "soak/broker/api", "soak/broker/partlog/batch", "soak/chaos/runloop", "soak/workloads/gen",
+	"soak/broker/core", "soak/broker/meta", "soak/broker/bugs", "soak/broker/api", "soak/broker/partlog/batch", "soak/broker/partlog/producers", "soak/chaos/runloop", "soak/workloads/gen",
 	"soak/workloads/protocol", "soak/chaos/sim/simclient",
 }
 

@@ -54,7 +54,7 @@ type Header struct {
 	LastOffsetDelta int32
 	BaseTimestamp   int64 // milliseconds since 1970, as the producer gave it
 	MaxTimestamp    int64
-	ProducerID      int64 // -1: not idempotent
+	ProducerID      int64 // negative: not idempotent
 	ProducerEpoch   int16
 	BaseSequence    int32
 	Records         int32
@@ -68,6 +68,9 @@ func (h Header) Compression() int { return int(h.Attributes & 0x7) }
 
 // Transactional says whether the batch belongs to a transaction.
 func (h Header) Transactional() bool { return h.Attributes&0x10 != 0 }
+
+// Idempotent says whether an idempotent producer sent the batch: it carries a producer id.
+func (h Header) Idempotent() bool { return h.ProducerID >= 0 }
 
 // Control says whether it is a transaction marker.
 func (h Header) Control() bool { return h.Attributes&0x20 != 0 }

@@ -34,3 +34,13 @@ func Make(baseOffset int64, leaderEpoch int32, values ...string) []byte {
 	batch.SetOffsetAndEpoch(b, baseOffset, leaderEpoch)
 	return b
 }
+
+// By makes a batch that of an idempotent producer, and answers it.
+func By(b []byte, producer int64, epoch int16, sequence int32) []byte {
+	be := binary.BigEndian
+	be.PutUint64(b[43:], uint64(producer))
+	be.PutUint16(b[51:], uint16(epoch))
+	be.PutUint32(b[53:], uint32(sequence))
+	be.PutUint32(b[17:], batch.CRC(b))
+	return b
+}
