@@ -27,7 +27,9 @@ type Result struct {
 	Touched []Touched
 	// Deleted is the topic that a DeleteTopic removed.
 	Deleted *Topic
-	Chain   uint64
+	// ProducerID is what a NewProducerID took.
+	ProducerID int64
+	Chain      uint64
 
 	BugReached bool // a planted bug has changed what this command did
 	Bug        bugs.Bug
@@ -56,6 +58,9 @@ func (s *State) Apply(index uint64, c *Command) Result {
 		s.setLeader(c.SetLeader, &r)
 	case c.ChangeISR != nil:
 		s.changeISR(c.ChangeISR, &r)
+	case c.Producer != nil:
+		r.ProducerID = int64(s.NextProducerID)
+		s.NextProducerID++
 	}
 	for _, t := range r.Touched {
 		p := t.Topic.Partitions[t.Partition]

@@ -24,6 +24,7 @@ type Command struct {
 	Alter     *AlterConfigs
 	SetLeader *SetLeader
 	ChangeISR *ChangeISR
+	Producer  *NewProducerID
 }
 
 // Register makes a broker known, or known with a new boot. Live are the brokers that the controller held for live when
@@ -81,6 +82,9 @@ type ChangeISR struct {
 	ISR           []int32 // ascending
 }
 
+// NewProducerID takes the next producer id: nobody else ever gets it (KIP-98).
+type NewProducerID struct{}
+
 // Names of commands in the history.
 const (
 	KindRegister  = "register_broker"
@@ -89,6 +93,7 @@ const (
 	KindAlter     = "alter_configs"
 	KindSetLeader = "set_partition_leader"
 	KindChangeISR = "change_isr"
+	KindProducer  = "new_producer_id"
 )
 
 // Kind is the command's name in the history.
@@ -106,6 +111,8 @@ func (c *Command) Kind() string {
 		return KindSetLeader
 	case c.ChangeISR != nil:
 		return KindChangeISR
+	case c.Producer != nil:
+		return KindProducer
 	}
 	return "empty"
 }
@@ -151,6 +158,7 @@ const (
 	tagAlter
 	tagSetLeader
 	tagChangeISR
+	tagProducer
 )
 
 // Encode returns the command's bytes for the log.
@@ -170,6 +178,8 @@ func (c *Command) Encode() []byte {
 		w.byte(tagSetLeader)
 	case c.ChangeISR != nil:
 		w.byte(tagChangeISR)
+	case c.Producer != nil:
+		w.byte(tagProducer)
 	default:
 		panic("meta: encoding a command without content")
 	}
@@ -260,6 +270,8 @@ func Decode(b []byte) (*Command, error) {
 		c.SetLeader = &SetLeader{Topic: r.topicID(), Name: r.str(), Partition: r.i32(), ExpectedEpoch: r.i32(), Leader: r.i32(), ISR: r.ids()}
 	case tagChangeISR:
 		c.ChangeISR = &ChangeISR{Topic: r.topicID(), Name: r.str(), Partition: r.i32(), ExpectedEpoch: r.i32(), LeaderEpoch: r.i32(), ISR: r.ids()}
+	case tagProducer:
+		c.Producer = &NewProducerID{}
 	default:
 		r.fail(fmt.Sprintf("unknown kind %d", tag))
 	}

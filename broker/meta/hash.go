@@ -23,6 +23,9 @@ func (s *State) chain(c *Command, r *Result) {
 		w.ids(ch.ISR)
 		w.ids(ch.Replicas)
 	}
+	if c.Producer != nil {
+		w.u64(uint64(r.ProducerID))
+	}
 	h := fnv.New64a()
 	h.Write(w.buf)
 	s.Chain = h.Sum64()
@@ -59,5 +62,6 @@ func (s *State) encode() []byte {
 			w.i32(p.PartitionEpoch)
 		}
 	}
+	w.u64(s.NextProducerID)
 	return w.buf
 }

@@ -28,7 +28,7 @@ func command() *rapid.Generator[*Command] {
 		name := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "name")
 		id := TopicID{rapid.Byte().Draw(t, "id")}
 		epoch := rapid.Int32Range(0, 3).Draw(t, "epoch")
-		switch rapid.IntRange(0, 5).Draw(t, "kind") {
+		switch rapid.IntRange(0, 6).Draw(t, "kind") {
 		case 0:
 			c.Register = &Register{Broker: Broker{ID: c.Proposer, Boot: c.ProposerBoot, Host: "h", Port: 9092}, Live: ids().Draw(t, "live")}
 		case 1:
@@ -46,6 +46,8 @@ func command() *rapid.Generator[*Command] {
 			c.SetLeader = &SetLeader{Topic: id, Name: name, Partition: rapid.Int32Range(-1, 3).Draw(t, "p"), ExpectedEpoch: epoch, Leader: rapid.Int32Range(-1, 5).Draw(t, "leader"), ISR: ids().Draw(t, "isr")}
 		case 5:
 			c.ChangeISR = &ChangeISR{Topic: id, Name: name, Partition: rapid.Int32Range(-1, 3).Draw(t, "p"), ExpectedEpoch: epoch, LeaderEpoch: rapid.Int32Range(0, 3).Draw(t, "le"), ISR: ids().Draw(t, "isr")}
+		case 6:
+			c.Producer = &NewProducerID{}
 		}
 		return c
 	})
@@ -171,9 +173,23 @@ func TestATopicCreatedAnewHasNothingOfTheOldOne(t *testing.T) {
 	}
 }
 
+func TestNoProducerIDIsGivenTwice(t *testing.T) {
+	s, _ := newOrders(t)
+	before := s.Hash()
+	for i := range int64(3) {
+		if r := s.Apply(uint64(5+i), &Command{Producer: &NewProducerID{}}); r.ProducerID != i {
+			t.Fatalf("id %d given, want %d", r.ProducerID, i)
+		}
+	}
+	if s.NextProducerID != 3 || s.Hash() == before {
+		t.Fatalf("next id %d, want 3, and the hash must tell", s.NextProducerID)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add((&Command{Delete: &DeleteTopic{Name: "x"}}).Encode())
 	f.Add((&Command{Create: &CreateTopic{Name: "x", Partitions: []NewPartition{{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}}}}).Encode())
+	f.Add((&Command{Producer: &NewProducerID{}}).Encode())
 	f.Add([]byte{1, 2, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Decode(b)

@@ -20,6 +20,8 @@ type State struct {
 	Brokers []*Broker // ascending ID
 	Topics  []*Topic  // ascending name
 
+	NextProducerID uint64 // the id that the next idempotent producer gets: all below are taken
+
 	byID map[TopicID]*Topic // for lookup only, never ranged over
 
 	// For planted bugs alone: which are on, and the node that this state belongs to. A sound Apply reads neither.
