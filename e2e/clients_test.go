@@ -23,7 +23,7 @@ func (quiet) Event(history.Event)      {}
 func (quiet) Stats(history.NodeMetric) {}
 
 // cluster starts three brokers as processes and returns where clients reach them.
-func cluster(t *testing.T) []string {
+func cluster(t *testing.T) (chaos.Cluster, []string) {
 	t.Helper()
 	c, err := process.New(chaos.Config{
 		RunID: fmt.Sprintf("clients%d", time.Now().UnixNano()), Nodes: 3, Dir: t.TempDir(), Work: t.TempDir(), Executable: binary,
@@ -44,13 +44,13 @@ func cluster(t *testing.T) []string {
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return []string{c.Addr(1), c.Addr(2), c.Addr(3)}
+	return c, []string{c.Addr(1), c.Addr(2), c.Addr(3)}
 }
 
-// The clients that people use produce and consume against the reference broker as it is advertised: franz-go in every compression (its
-// idempotence off, which this version does not offer), and kafka-go's Writer, Reader and admin client.
+// The clients that people use produce and consume against the reference broker as it is advertised: franz-go in every compression,
+// idempotent as it is by itself, and kafka-go's Writer, Reader and admin client.
 func TestRealClientsWork(t *testing.T) {
-	addrs := cluster(t)
+	_, addrs := cluster(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 
@@ -63,7 +63,7 @@ func TestRealClientsWork(t *testing.T) {
 	})
 
 	for _, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()} {
-		cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.DisableIdempotentWrite(), kgo.ProducerBatchCompression(codec), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.DefaultProduceTopic("orders"))
+		cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ProducerBatchCompression(codec), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.DefaultProduceTopic("orders"))
 		if err != nil {
 			t.Fatal(err)
 		}

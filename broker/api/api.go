@@ -26,6 +26,7 @@ var Versions = []Version{
 	{Key: int16(kmsg.ApiVersions), Min: 0, Max: 4},
 	{Key: int16(kmsg.CreateTopics), Min: 0, Max: 7},
 	{Key: int16(kmsg.DeleteTopics), Min: 0, Max: 6},
+	{Key: int16(kmsg.InitProducerID), Min: 0, Max: 5},
 	{Key: int16(kmsg.OffsetForLeaderEpoch), Min: 0, Max: 4},
 	{Key: int16(kmsg.DescribeConfigs), Min: 0, Max: 4},
 	{Key: int16(kmsg.IncrementalAlterConfigs), Min: 0, Max: 1},

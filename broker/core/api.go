@@ -7,6 +7,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"soak/broker/bugs"
+	"soak/broker/partlog/producers"
 	"soak/history"
 )
 
@@ -59,6 +60,8 @@ type LogInfo struct {
 	Start  int64 // log start offset
 	End    int64 // log end offset: one past the last whole batch
 	Epochs []EpochStart
+
+	Producers *producers.Table // of all its batches, the core's from here on; nil: none
 }
 
 // EpochStart says at which offset a leader epoch begins (KIP-101).
@@ -99,6 +102,8 @@ type DiskDone struct {
 	Err  error  // any error of a write or sync is fatal: the node answers with Ready.Fatal
 	Data []byte // reads: whole record batches from the asked offset on
 	End  int64  // appends and truncations: the log's end after it; below the asked offset if that lay inside a batch, which is cut whole
+
+	Producers *producers.Table // truncations: of the batches that are left, the core's from here on; nil: none
 }
 
 func (Tick) isInput()           {}

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"soak/broker/bugs"
+	"soak/broker/partlog/batch"
+	"soak/broker/partlog/producers"
 	"soak/history"
 )
 
@@ -245,6 +247,15 @@ type testLog struct {
 	epochs  []EpochStart
 }
 
+func (l *testLog) producers() *producers.Table {
+	t := producers.New(0)
+	for _, b := range l.batches {
+		h, _ := batch.ParseHeader(b.data)
+		t.Add(h)
+	}
+	return t
+}
+
 type testBatch struct {
 	base, next int64
 	data       []byte
@@ -256,7 +267,7 @@ func (d *testDisk) boot() Boot {
 	b := Boot{First: len(d.entries) == 0 && d.hs == nil, HardState: d.hs, Entries: d.entries}
 	for _, id := range d.ids {
 		if l := d.logs[id]; l != nil {
-			b.Logs = append(b.Logs, LogInfo{ID: id, End: l.end, Epochs: l.epochs})
+			b.Logs = append(b.Logs, LogInfo{ID: id, End: l.end, Epochs: l.epochs, Producers: l.producers()})
 		}
 	}
 	return b
@@ -306,7 +317,7 @@ func (d *testDisk) do(op DiskOp) *DiskDone {
 		for len(l.epochs) > 0 && l.epochs[len(l.epochs)-1].Start >= l.end {
 			l.epochs = l.epochs[:len(l.epochs)-1]
 		}
-		done.End = l.end
+		done.End, done.Producers = l.end, l.producers()
 	case OpLogDelete:
 		delete(d.logs, op.Part)
 	case OpLogRead:

@@ -64,6 +64,8 @@ func (n *Node) handle(req kmsg.Request, info ctlInfo, from int32, done func(ctlR
 		n.onRegister(req, info, done)
 	case *kmsg.AlterPartitionRequest:
 		n.onAlterPartition(req, info, from, done)
+	case *kmsg.InitProducerIDRequest:
+		n.onNewProducerID(req, info, done)
 	default:
 		done(ctlResult{status: ctlRefused})
 	}

@@ -29,6 +29,8 @@ func (n *Node) dispatch(rq *request) {
 		n.onDescribeConfigs(rq, req)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		n.onClientAlterConfigs(rq, req)
+	case *kmsg.InitProducerIDRequest:
+		n.onInitProducerID(rq, req)
 	default:
 		n.closeConn(rq) // the wire lets none through that is not advertised
 	}

@@ -23,5 +23,5 @@
 //
 // Files: core.go (Node, Step, Ready), raft.go (the glue to RawNode and its storage window), propose.go, controller.go
 // (requests that only the controller may carry out), forward.go, elector.go, sessions.go, startup.go, reads.go (ReadIndex),
-// conns.go (answers in order), replica.go, replicalog.go, leader.go, follower.go, isr.go, cache.go (replication), dispatch.go, and one file a Kafka request.
+// conns.go (answers in order), replica.go, replicalog.go, leader.go, follower.go, isr.go, cache.go (replication), idempotence.go, dispatch.go, and one file a Kafka request.
 package core

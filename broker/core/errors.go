@@ -11,6 +11,7 @@ const (
 	errNotLeader               int16 = 6 // NOT_LEADER_OR_FOLLOWER
 	errRequestTimedOut         int16 = 7
 	errMessageTooLarge         int16 = 10
+	errCoordinatorLoading      int16 = 14
 	errInvalidTopic            int16 = 17
 	errNotEnoughReplicas       int16 = 19
 	errNotEnoughAfterAppend    int16 = 20

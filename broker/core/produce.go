@@ -16,8 +16,8 @@ import (
 // Produce (key 0), versions 0 to 12; record batches (message format 2) come with version 3 and later, older formats are refused. Each
 // partition of a request is decided on its own, and the answer leaves when all are. acks=all waits for the high watermark,
 // acks=1 for this node's disk, acks=0 gets no answer, or a closed connection if anything went wrong (as Kafka does, so that the
-// client looks for the leader). Idempotent producers' batches are stored as they are: nothing is deduplicated, and
-// InitProducerId is not advertised.
+// client looks for the leader). A batch that an idempotent producer sends again is acknowledged with its first offset, as soon as it is as safe
+// as is asked for (idempotence.go).
 
 // Kafka error codes that only Produce answers with.
 const (
@@ -155,6 +155,16 @@ func (n *Node) producePartition(c *produceCall, name string, t *meta.Topic, unkn
 	if c.req.Acks == -1 && len(r.state.ISR) < t.MinISR() {
 		return errNotEnoughReplicas
 	}
+	if h.Idempotent() {
+		first, duplicate, code := r.judge(h)
+		if code != errNone {
+			return code
+		}
+		if duplicate {
+			n.produceAgain(&produceWait{call: c, r: r, a: a, base: first.Offset, target: first.End()})
+			return errNone
+		}
+	}
 	data := slices.Clone(q.Records) // the request's bytes are its reader's
 	h.BaseOffset, h.LeaderEpoch = r.end, r.state.LeaderEpoch
 	batch.SetOffsetAndEpoch(data, h.BaseOffset, h.LeaderEpoch)
@@ -176,6 +186,22 @@ func (n *Node) producePartition(c *produceCall, name string, t *meta.Topic, unkn
 		n.produceDone(w)
 	}
 	return errNone
+}
+
+// produceAgain answers for a batch that is in the log already, as soon as its first sending could have been answered.
+func (n *Node) produceAgain(w *produceWait) {
+	c, r := w.call, w.r
+	c.waits = append(c.waits, w)
+	switch c.req.Acks {
+	case -1:
+		r.waitHW = waitFor(r.waitHW, w)
+		n.releaseHW(r)
+	case 1:
+		r.waitDurable = waitFor(r.waitDurable, w)
+		n.releaseDurable(r)
+	default:
+		n.produceDone(w)
+	}
 }
 
 // maxBatch is the largest batch that a topic takes, in bytes: its max.message.bytes or the node's default, and never more
@@ -207,7 +233,7 @@ func checkProduced(data []byte, version int16, maxBytes int32) (batch.Header, in
 		return batch.Header{}, errUnsupportedForFormat
 	case err != nil:
 		return batch.Header{}, errCorruptMessage
-	case len(hs) != 1 || hs[0].Control():
+	case len(hs) != 1 || hs[0].Control() || hs[0].Idempotent() && (hs[0].ProducerEpoch < 0 || hs[0].BaseSequence < 0):
 		return batch.Header{}, errInvalidRecord
 	}
 	const (

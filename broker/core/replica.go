@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"soak/broker/meta"
+	"soak/broker/partlog/producers"
 	"soak/history"
 )
 
@@ -87,6 +88,7 @@ func (n *Node) initReplication(boot Boot) {
 		r := n.addReplica(l.ID)
 		r.start, r.end, r.durable, r.hw = l.Start, l.End, l.End, l.Start
 		r.epochs = slices.Clone(l.Epochs)
+		r.producers = knownProducers(l.Producers)
 		r.onDisk = true
 	}
 	n.repl.swept = n.now
@@ -95,7 +97,7 @@ func (n *Node) initReplication(boot Boot) {
 
 // addReplica makes the replica of a partition, with an empty log.
 func (n *Node) addReplica(id PartitionID) *replica {
-	r := &replica{id: id}
+	r := &replica{id: id, replicaLog: replicaLog{producers: producers.New(0)}}
 	at, _ := slices.BinarySearchFunc(n.repl.order, id, func(r *replica, id PartitionID) int { return comparePartition(r.id, id) })
 	n.repl.order = slices.Insert(n.repl.order, at, r)
 	n.repl.parts[id] = r

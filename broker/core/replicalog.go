@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"soak/broker/partlog/batch"
+	"soak/broker/partlog/producers"
 )
 
 // replicaLog is what the core knows of a partition's log. Offsets are of batches, never within one.
@@ -15,8 +16,9 @@ type replicaLog struct {
 	epochs  []EpochStart
 	onDisk  bool // the log exists on disk, or its creation is under way
 
-	writes      []*logWrite // appends and truncations under way, in their order
-	truncations uint64      // a cold read that began at another count may hold what was cut
+	writes      []*logWrite      // appends and truncations under way, in their order
+	producers   *producers.Table // of the whole log; nil while a truncation is under way and what is left not known
+	truncations uint64           // a cold read that began at another count may hold what was cut
 	cache       cache
 }
 
@@ -111,6 +113,7 @@ func (n *Node) appendLog(r *replica, data []byte, hs []batch.Header) {
 		at += h.Size
 		r.end = h.NextOffset()
 	}
+	n.noteProducers(r, hs)
 	r.onDisk = true
 	n.write(r, &logWrite{end: r.end, bytes: int64(len(data))}, DiskOp{Kind: OpLogAppend, Sync: true, Offset: base, Data: data, Epochs: begun})
 	r.cache.evict(n.cacheLimit(), r.durable)
@@ -123,6 +126,7 @@ func (n *Node) truncateLog(r *replica, to int64) {
 	if !r.cutAt(to) {
 		return
 	}
+	r.producers = nil
 	n.write(r, &logWrite{end: to}, DiskOp{Kind: OpLogTruncate, Offset: to})
 	n.touch(r)
 	n.tell(r, "truncation")
@@ -159,9 +163,20 @@ func (n *Node) write(r *replica, w *logWrite, op DiskOp) {
 		if op.Kind == OpLogTruncate && d.End < w.end && r.end == w.end {
 			r.cutAt(d.End) // the offset lay inside a batch, which the disk cuts whole
 		}
+		if op.Kind == OpLogTruncate {
+			r.producers = knownProducers(d.Producers)
+		}
 		r.durable = max(r.durable, min(w.end, r.end))
 		n.durableMoved(r)
 	})
+}
+
+// knownProducers is the table that the disk gave, or an empty one.
+func knownProducers(t *producers.Table) *producers.Table {
+	if t == nil {
+		return producers.New(0)
+	}
+	return t
 }
 
 // durableMoved follows a risen durable log end: the leader's own counts toward the high watermark, a follower's bounds its own.

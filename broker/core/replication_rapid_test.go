@@ -11,6 +11,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
+
+	"soak/broker/partlog/batch"
+	"soak/broker/partlog/batch/batchtest"
 )
 
 // replicationWatch follows a cluster and checks what must hold at every moment.
@@ -21,6 +24,10 @@ type replicationWatch struct {
 	high  map[int32]int64 // by partition: highest high watermark ever seen on any node
 	hw    map[[2]int64]int64
 	seq   int
+
+	sequence [watchPartitions]int32 // of the batch that an idempotent producer sends, again and again until it is acknowledged
+	again    int                    // batches acknowledged to it that were sent more than once
+	sendings [watchPartitions]int   // of that batch
 }
 
 type ackedRecord struct {
@@ -88,11 +95,62 @@ func (w *replicationWatch) produce(node, p int32, acks int16) {
 	})
 }
 
+// produceAgain sends an idempotent producer's batch to whichever node, as often as it is called until the batch is acknowledged.
+func (w *replicationWatch) produceAgain(node, p int32) {
+	if w.c.nodes[node].core == nil {
+		return
+	}
+	sequence := w.sequence[p]
+	value := fmt.Sprintf("p%d-sequence-%d.", p, sequence)
+	req := produceRequest(watchTopic, -1, 3*time.Second, value)
+	req.Topics[0].Partitions[0].Partition = p
+	batchtest.By(req.Topics[0].Partitions[0].Records, int64(p), 0, sequence)
+	w.sendings[p]++
+	w.c.ask(node, req, func(r kmsg.Response) {
+		a := r.(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+		if a.ErrorCode != errNone {
+			return
+		}
+		w.acked = append(w.acked, ackedRecord{p, a.BaseOffset, value})
+		if w.sequence[p] == sequence {
+			if w.sendings[p] > 1 {
+				w.again++
+			}
+			w.sequence[p], w.sendings[p] = sequence+1, 0
+		}
+	})
+}
+
+// remembered checks that an idempotent producer's batches stand in the log once each, in order, and that every replica remembers the same.
+func (w *replicationWatch) remembered(p int32, batches []testBatch) {
+	next := int32(0)
+	for _, b := range batches {
+		h, err := batch.ParseHeader(b.data)
+		if err != nil {
+			w.t.Fatalf("partition %d, offset %d: %v", p, b.base, err)
+		}
+		if !h.Idempotent() {
+			continue
+		}
+		if h.BaseSequence != next {
+			w.t.Fatalf("partition %d, offset %d: sequence %d where %d is due", p, b.base, h.BaseSequence, next)
+		}
+		next++
+	}
+	for node := int32(1); node <= 3; node++ {
+		n := w.c.nodes[node]
+		id := PartitionID{Topic: n.core.state.Topic(watchTopic).ID, Partition: p}
+		if !n.core.repl.parts[id].producers.Equal(n.disk.log(id).producers()) {
+			w.t.Fatalf("partition %d: n%d does not remember what its log holds", p, node)
+		}
+	}
+}
+
 // Nodes die, come back, are cut off and see each other late, while batches are produced to them. Whatever the schedule: nothing that is
 // committed is missing on a member of the ISR, high watermarks never go back, replicas end up the same, and every record that was
-// acknowledged with acks=all is there at its offset.
+// acknowledged with acks=all is there at its offset; what an idempotent producer sends again is there once.
 func TestReplicationUnderFaults(t *testing.T) {
-	acknowledged, cut := 0, 0
+	acknowledged, cut, again := 0, 0, 0
 	reader := rand.Reader // raft's election jitter reads it: a schedule that fails must fail again
 	t.Cleanup(func() { rand.Reader = reader })
 	rapid.Check(t, func(t *rapid.T) {
@@ -114,9 +172,14 @@ func TestReplicationUnderFaults(t *testing.T) {
 		down := int32(0)
 		for range rapid.IntRange(4, 24).Draw(t, "steps") {
 			node := int32(rapid.IntRange(1, 3).Draw(t, "node"))
-			switch rapid.SampledFrom([]string{"produce", "produce", "produce", "burst", "kill", "start", "isolate", "one-way", "heal", "wait"}).Draw(t, "step") {
+			switch rapid.SampledFrom([]string{"produce", "produce", "produce", "again", "again", "again", "burst", "kill", "start", "isolate", "one-way", "heal", "wait"}).Draw(t, "step") {
 			case "produce":
 				w.produce(node, int32(rapid.IntRange(0, watchPartitions-1).Draw(t, "partition")), int16(rapid.SampledFrom([]int{-1, -1, 1}).Draw(t, "acks")))
+			case "again":
+				p := int32(rapid.IntRange(0, watchPartitions-1).Draw(t, "partition"))
+				for n := node; n < node+2; n++ { // a client whose metadata is old asks another node as well
+					w.produceAgain(1+n%3, p)
+				}
 			case "burst":
 				for i := range int32(12) {
 					w.produce(1+i%3, i/3%watchPartitions, -1)
@@ -148,12 +211,13 @@ func TestReplicationUnderFaults(t *testing.T) {
 		}
 		w.settle()
 		acknowledged += len(w.acked)
+		again += w.again
 		for _, n := range c.nodes {
 			cut += n.disk.cuts
 		}
 	})
-	if acknowledged == 0 || cut == 0 {
-		t.Errorf("%d records acknowledged and %d truncations over all schedules: the test proves nothing", acknowledged, cut)
+	if acknowledged == 0 || cut == 0 || again == 0 {
+		t.Errorf("%d records acknowledged, %d of them of batches that were sent again, and %d truncations over all schedules: the test proves nothing", acknowledged, again, cut)
 	}
 }
 
@@ -191,6 +255,7 @@ func (w *replicationWatch) settle() {
 		if !bytes.Equal(logs[0], logs[1]) || !bytes.Equal(logs[0], logs[2]) {
 			w.t.Fatalf("partition %d: the replicas differ", p)
 		}
+		w.remembered(p, c.nodes[1].disk.log(id(p)).batches)
 	}
 	for _, a := range w.acked {
 		batches := c.nodes[1].disk.log(id(a.partition)).batches

@@ -147,6 +147,9 @@ func (d *Dir) openLogs() ([]core.LogInfo, error) {
 		}
 		d.noteCut(d.logDir(id), l.Cut())
 		info := core.LogInfo{ID: id, Start: l.Start(), End: l.End()}
+		if info.Producers, err = l.Producers(); err != nil {
+			return nil, err
+		}
 		for _, e := range l.Epochs() {
 			info.Epochs = append(info.Epochs, core.EpochStart{Epoch: e.Epoch, Start: e.Start})
 		}

@@ -41,6 +41,9 @@ func (d *Dir) Do(ops []core.DiskOp, sync func([]vfs.File) error) []core.DiskDone
 			continue
 		}
 		on[i], done[i].End, done[i].Err = d.write(op)
+		if l, ok := on[i].(*partlog.Log); ok && op.Kind == core.OpLogTruncate && done[i].Err == nil {
+			done[i].Producers, done[i].Err = l.Producers()
+		}
 		switch {
 		case op.Kind == core.OpLogDelete && done[i].Err == nil: // nothing is left to sync
 			gone := on[i]
