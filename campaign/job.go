@@ -158,7 +158,7 @@ func simulate(j Job, watch func(record any), stop func() string) (*Answer, error
 		a.Failures = append(a.Failures, Failure{Class: Class{Simulation, "standstill"}, Place: "the run", Sentence: err.Error()})
 		return a, nil
 	}
-	run.Phases, run.Notes = res.Phases, res.Notes
+	run.Phases, run.Notes, run.Liveness = res.Phases, res.Notes, res.Liveness
 	a.Hash, a.Virtual, a.Events = res.Hash, res.Stats.Virtual, res.Stats.Events
 	a.Faults, a.Met = met.sum()
 	if j.Executed {

@@ -18,6 +18,7 @@ type pass struct {
 var passes = []pass{
 	{"cut the tail", cutTail},
 	{"fewer faults", fewerFaults},
+	{"no core", noCore},
 	{"one alone", alone},
 	{"fewer nodes", fewerNodes},
 	{"few together", fewTogether},
@@ -88,6 +89,35 @@ func fewerFaults(s *shrinker) (bool, error) {
 	return false, nil
 }
 
+// noCore drops the liveness phase, or breaks the others in the plainest way.
+func noCore(s *shrinker) (bool, error) {
+	if !s.best.Liveness.On() {
+		return false, nil
+	}
+	out := []*scenario.Scenario{s.change(func(c *scenario.Scenario) { c.Liveness = scenario.Liveness{} })}
+	if s.best.Liveness.Others != chaos.Kill {
+		out = append(out, s.change(func(c *scenario.Scenario) { c.Liveness.Others = chaos.Kill }))
+	}
+	return s.first(out)
+}
+
+// coreOf is a liveness phase for fewer nodes: what is left of its core, with others to make it a majority.
+func coreOf(l scenario.Liveness, nodes int) scenario.Liveness {
+	if !l.On() {
+		return l
+	}
+	core := slices.DeleteFunc(slices.Clone(l.Core), func(id int32) bool { return int(id) > nodes })
+	core = core[:min(len(core), nodes-1)]
+	for id := int32(1); 2*len(core) <= nodes; id++ {
+		if !slices.Contains(core, id) {
+			core = append(core, id)
+		}
+	}
+	slices.Sort(core)
+	l.Core = core
+	return l
+}
+
 // alone tries single faults that choose their node by its role: one that came before may have done no more than to make that node a leader.
 func alone(s *shrinker) (bool, error) {
 	if len(s.best.Faults) < 2 {
@@ -148,10 +178,11 @@ func fewerNodes(s *shrinker) (bool, error) {
 	var out []*scenario.Scenario
 	for _, n := range []int{3, s.best.Nodes - 1} {
 		// Faults on nodes that are no more choose others by their role, or go.
-		if c, err := s.change(func(*scenario.Scenario) {}).Resolve(scenario.Flags{Nodes: n}); err == nil {
+		if c, err := s.change(func(c *scenario.Scenario) { c.Liveness = coreOf(c.Liveness, n) }).Resolve(scenario.Flags{Nodes: n}); err == nil {
 			out = append(out, c)
 		}
 		left := s.change(func(c *scenario.Scenario) {
+			c.Liveness = coreOf(c.Liveness, n)
 			c.Faults = slices.DeleteFunc(c.Faults, func(f scenario.Fault) bool {
 				return slices.ContainsFunc(f.Nodes, func(id int32) bool { return int(id) > n })
 			})

@@ -24,7 +24,7 @@ const (
 
 // Story tells a schedule in a sentence: "pause n2 at 4.1 s for 3 s; kill n1 at 5 s for 2 s". Times count from the end of start.
 func Story(s *scenario.Scenario) string {
-	if len(s.Faults) == 0 {
+	if len(s.Faults) == 0 && !s.Liveness.On() {
 		return "no fault at all"
 	}
 	faults := slices.Clone(s.Faults)
@@ -34,6 +34,9 @@ func Story(s *scenario.Scenario) string {
 	var parts []string
 	for _, f := range faults {
 		parts = append(parts, tell(s, f))
+	}
+	if s.Liveness.On() {
+		parts = append(parts, fmt.Sprintf("then %s must serve alone (the others: %s)", names(s.Liveness.Core, " and "), s.Liveness.Others))
 	}
 	return strings.Join(parts, "; ")
 }

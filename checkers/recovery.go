@@ -15,6 +15,9 @@ const (
 	KindFailoverLate = "failover-late" // the fault lasts, and no healthy node took over a partition in time
 	KindWriteLate    = "write-late"    // healed, and no write is acknowledged in time
 	KindISRLate      = "isr-late"      // healed, and the ISR is not full in time
+
+	// KindCoreNotServing: a majority of the nodes was whole and left alone, and did not serve in time while the others stayed broken.
+	KindCoreNotServing = "core-not-serving"
 )
 
 // The bounds that recovery is held to, beside the run's session timeout and election interval.
@@ -303,6 +306,25 @@ func (c *recovery) fullISR(f *history.Fault, p partition, states []isrAt) {
 	}
 }
 
+// liveness judges a core that had to serve while the others stayed broken. The run loop, which asked it, says what was missing.
+func (c *recovery) liveness() {
+	l := c.run.Liveness
+	switch {
+	case l == nil || l.From == 0:
+	case l.Served != 0:
+		c.judged++
+	case len(l.Missing) > 0:
+		c.judged++
+		sentence := fmt.Sprintf("the core %s did not serve within %s of its healing while the others were broken (%s): %s",
+			nodes(l.Core), time.Duration(l.Bound), l.Others, strings.Join(l.Missing, "; "))
+		if c.run.HarnessError != "" {
+			c.excused = append(c.excused, sentence+"; the harness failed: "+c.run.HarnessError)
+			return
+		}
+		c.violate(Violation{Kind: KindCoreNotServing, Time: l.From + l.Bound, Nodes: l.Core, Sentence: sentence, Evidence: l.Missing})
+	}
+}
+
 // states are a partition's ISRs along the raft log. The time of each is at least that of the one before.
 func (c *recovery) states(p partition) []isrAt {
 	out := make([]isrAt, 0, len(c.changes[p]))
@@ -344,6 +366,7 @@ func (c *recovery) Finish() Verdict {
 			}
 		}
 	}
+	c.liveness()
 	slices.SortStableFunc(c.found, func(a, b Violation) int { return cmp.Compare(a.Time, b.Time) })
 	v := c.verdict(c.judged, "recoveries", fmt.Sprintf("every partition recovered in time, %s", plural(c.judged, "time")), c.excused)
 	switch {

@@ -1,6 +1,8 @@
 package checkers
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"soak/history"
@@ -215,4 +217,33 @@ func TestRecovery(t *testing.T) {
 	s.faults[0].HealAsked -= 2 * second // no failover is due
 	s.faults[0].Healed = s.now + 100*second
 	wants(t, feed(newRecovery(&s.run), s), NotApplicable, "no recovery could be watched")
+}
+
+func TestRecoveryOfACore(t *testing.T) {
+	for name, c := range map[string]struct {
+		result  *history.Liveness
+		outcome Outcome
+		kinds   []string
+	}{
+		"it served":         {&history.Liveness{Core: []int32{1, 3}, Others: "kill", From: 100, Served: 200, Bound: 1000}, NotApplicable, nil},
+		"it was not tried":  {&history.Liveness{Core: []int32{1, 3}, Others: "kill", Bound: 1000}, NotApplicable, nil},
+		"it did not serve":  {&history.Liveness{Core: []int32{1, 3}, Others: "kill", From: 100, Bound: 1000, Missing: []string{"no raft leader in the core"}}, Violated, []string{KindCoreNotServing}},
+		"there was no core": {nil, NotApplicable, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory()
+			s.run.Liveness = c.result
+			v := feed(newRecovery(&s.run), s)
+			var kinds []string
+			for _, x := range v.Violations {
+				kinds = append(kinds, x.Kind)
+				if !strings.Contains(x.Sentence, "n1, n3") || !strings.Contains(x.Sentence, "no raft leader in the core") {
+					t.Error(x.Sentence)
+				}
+			}
+			if v.Outcome != c.outcome || !slices.Equal(kinds, c.kinds) {
+				t.Errorf("%s, %v: %s", v.Outcome, kinds, v.Reason)
+			}
+		})
+	}
 }

@@ -21,6 +21,7 @@ type Run struct {
 	Bugs             []string    `json:"bugs,omitempty"`
 	Machine          Machine     `json:"machine"`
 	Phases           []Phase     `json:"phases,omitempty"`
+	Liveness         *Liveness   `json:"liveness,omitempty"` // of runs with such a phase that came to it
 	Contract         Contract    `json:"contract"`
 	Minimums         Minimums    `json:"minimums"`
 	Notes            []string    `json:"notes,omitempty"`         // what the harness could not do or had to work around
@@ -29,6 +30,17 @@ type Run struct {
 	RecordTopics     []TopicInfo `json:"record_topics,omitempty"`
 	RunHash          uint64      `json:"run_hash,string"`           // run id carried in record headers
 	SimHash          uint64      `json:"sim_hash,string,omitempty"` // of all that a simulation observed: equal for equal runs; 0 on other drivers
+}
+
+// Liveness is what came of a core of nodes that had to serve while the others stayed broken. Times are Unix ns.
+type Liveness struct {
+	Core    []int32  `json:"core"`
+	Others  string   `json:"others"`            // what kept the others broken: the fault's kind
+	From    int64    `json:"from,omitempty"`    // since when the core was whole and had to serve; 0: that was never reached
+	Served  int64    `json:"served,omitempty"`  // when it did all that is asked of it, 0 if it did not
+	Bound   int64    `json:"bound,omitempty"`   // ns from From on
+	Missing []string `json:"missing,omitempty"` // what was not there when the bound was over
+	Exempt  []string `json:"exempt,omitempty"`  // partitions that could not promise to be available, and why
 }
 
 // TopicInfo is a topic of the run.

@@ -2,7 +2,7 @@
 // state machine that owns no time. A shell feeds it time and what happened (Step) and does what it answers (Actions):
 // chaos/runner with real clocks, clusters and clients; the simulator with virtual ones.
 //
-// Phases: start → steady → faults → heal → recover → drain → done. (Judging is not the loop's: it reads the run folder.)
+// Phases: start → steady → faults → (liveness →) heal → recover → drain → done. (Judging is not the loop's: it reads the run folder.)
 //
 // A test refuses time.Now, time.Sleep, go statements, channels, global random numbers and unordered map ranges here.
 package runloop

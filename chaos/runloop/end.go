@@ -14,7 +14,7 @@ func (l *Loop) checkEnd() {
 	end, why := l.loadFrom+int64(l.s.Duration), "the duration was over"
 	if l.s.Duration == 0 {
 		if l.phase == PhaseFaults && l.counted >= l.s.Intervals && l.faults.finished() {
-			l.enter(PhaseHeal)
+			l.endFaults()
 			return
 		}
 		longest := max(time.Duration(2*l.s.Intervals+10)*l.s.ElectionInterval, l.s.ScheduleLength()+10*time.Second)
@@ -28,7 +28,7 @@ func (l *Loop) checkEnd() {
 		l.note("%s", why)
 	}
 	l.giveUpPending(why)
-	l.enter(PhaseHeal)
+	l.endFaults()
 }
 
 // advanceHeal asks for every fault under way to be healed, and waits for the answers.
@@ -61,7 +61,7 @@ func (l *Loop) advanceHeal() {
 // advanceRecover waits, under load, until every node answers and every ISR is whole.
 func (l *Loop) advanceRecover() {
 	since := l.entered - 1 // a poll made in the instant of entering counts
-	ops, wake := l.polls.ask(l.now, since)
+	ops, wake := l.polls.ask(l.now, since, l.nodes())
 	for _, op := range ops {
 		l.emit(Invoke{Op: op})
 	}
@@ -101,7 +101,7 @@ func (l *Loop) Unrecovered() string { return l.unrecovered }
 func (l *Loop) advanceDrain() {
 	if l.drain == nil {
 		limit := l.entered + settleLimit
-		left := l.load.inFlight()
+		left := l.load.inFlight() + l.core.inFlight()
 		if left > 0 && l.now < limit {
 			l.wakeAt(limit)
 			return

@@ -35,6 +35,7 @@ const (
 type step struct {
 	plan     scenario.Fault
 	target   scenario.Target
+	ofCore   bool // of the liveness phase, and not of the schedule
 	state    stepState
 	armed    bool  // due, nothing in its way: waits for its event
 	fired    bool  // its event came
@@ -459,6 +460,9 @@ func (l *Loop) Executed() *scenario.Scenario {
 	for i := range l.faults.steps {
 		st := &l.faults.steps[i]
 		f := st.plan
+		if st.ofCore {
+			continue
+		}
 		if st.fault.Asked == 0 {
 			left = append(left, f)
 			continue

@@ -24,13 +24,15 @@ type Config struct {
 
 // Phases, in order. PhaseDone is a Status only: it is never entered.
 const (
-	PhaseStart   = "start"   // until every node answers and every record partition has a leader
-	PhaseSteady  = "steady"  // load, no faults, until the scenario's quiet intervals have counted
-	PhaseFaults  = "faults"  // the schedule
-	PhaseHeal    = "heal"    // whatever is still broken
-	PhaseRecover = "recover" // load, until the cluster is whole
-	PhaseDrain   = "drain"   // no load: what is under way ends, then every replica is read
-	PhaseDone    = "done"
+	PhaseStart  = "start"  // until every node answers and every record partition has a leader
+	PhaseSteady = "steady" // load, no faults, until the scenario's quiet intervals have counted
+	PhaseFaults = "faults" // the schedule
+	// PhaseLiveness is there if the scenario says so: a core of nodes is healed and must serve, the others stay broken.
+	PhaseLiveness = "liveness"
+	PhaseHeal     = "heal"    // whatever is still broken
+	PhaseRecover  = "recover" // load, until the cluster is whole
+	PhaseDrain    = "drain"   // no load: what is under way ends, then every replica is read
+	PhaseDone     = "done"
 )
 
 // Bounds in ns on what the loop waits for. Each is far above what a sound cluster needs, and ends a run that would hang.
@@ -75,6 +77,7 @@ type Loop struct {
 	setup    setup
 	faults   schedule
 	load     load
+	core     core
 	drain    *gen.Drain
 
 	status Status
@@ -211,6 +214,9 @@ func (l *Loop) advance() {
 			l.advanceLoad()
 			l.advanceFaults()
 			l.checkEnd()
+		case PhaseLiveness:
+			l.advanceLoad()
+			l.advanceLiveness()
 		case PhaseHeal:
 			l.advanceLoad()
 			l.advanceHeal()
@@ -244,6 +250,8 @@ func (l *Loop) opDone(op *history.Operation) {
 		l.polls.done(l.now, op)
 	case op.Meta != nil && op.Meta.Owner == ownerSetup:
 		l.setup.done(l.now, op)
+	case op.Client == coreClient:
+		l.core.opDone(l.now, op)
 	case op.Drain != nil:
 		if l.drain != nil {
 			l.drain.Done(l.now, op)

@@ -33,17 +33,17 @@ func newPolls(nodes int) polls {
 	return polls{underWay: make([]string, nodes+1), next: make([]int64, nodes+1), answered: make([]int64, nodes+1)}
 }
 
-// ask is the polls that are due, to nodes that have not answered one made since; and when to look again.
-func (p *polls) ask(now, since int64) (ops []*history.Operation, wake int64) {
+// ask is the polls that are due, to those of the nodes that have not answered one made since; and when to look again.
+func (p *polls) ask(now, since int64, nodes []int32) (ops []*history.Operation, wake int64) {
 	wake = math.MaxInt64
-	for id := 1; id < len(p.underWay); id++ {
+	for _, id := range nodes {
 		switch {
 		case p.underWay[id] != "" || p.answered[id] > since:
 		case p.next[id] > now:
 			wake = min(wake, p.next[id])
 		default:
 			op := &history.Operation{
-				ID: fmt.Sprintf("r%d", p.ops), Client: "ready-" + strconv.Itoa(id), Node: int32(id), Invoke: now,
+				ID: fmt.Sprintf("r%d", p.ops), Client: "ready-" + strconv.Itoa(int(id)), Node: id, Invoke: now,
 				Meta: &history.MetaOp{Kind: history.MetaDescribe, Name: metaTopic, Owner: ownerReady},
 			}
 			p.ops++
@@ -156,7 +156,7 @@ func (l *Loop) advanceStart() {
 		l.wakeAt(l.entered + launchLimit)
 		return
 	}
-	ops, wake := l.polls.ask(l.now, 0)
+	ops, wake := l.polls.ask(l.now, 0, l.nodes())
 	l.wakeAt(wake)
 	silent := l.polls.silent(0)
 	if len(silent) == 0 {

@@ -71,7 +71,7 @@ func (l *Loop) left() time.Duration {
 			load = max(load, l.s.ScheduleLength()-elapsed)
 		}
 		return load + toRecover + toDrain
-	case PhaseHeal, PhaseRecover:
+	case PhaseLiveness, PhaseHeal, PhaseRecover:
 		return toRecover + toDrain
 	case PhaseDrain:
 		return toDrain

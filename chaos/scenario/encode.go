@@ -32,6 +32,7 @@ func (s *Scenario) YAML() []byte {
 	for _, f := range s.Faults {
 		f.yaml(p)
 	}
+	s.Liveness.yaml(p)
 	m := s.Minimums
 	p("minimums:\n")
 	p("  intervals: %d\n  faults: %d\n  long_faults: %d\n  leader_faults: %d\n  leader_changes: %d\n", m.Intervals, m.Faults, m.LongFaults, m.LeaderFaults, m.LeaderChanges)

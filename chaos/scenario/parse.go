@@ -60,7 +60,7 @@ func syntaxError(file string, err error) *Error {
 
 func (r *reader) scenario(n ast.Node) *Scenario {
 	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout",
-		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "minimums")
+		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "liveness", "minimums")
 	base := filepath.Base(r.file)
 	s := &Scenario{
 		Name:             o.text("name", strings.TrimSuffix(base, filepath.Ext(base))),
@@ -100,6 +100,9 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 	}
 	for i, item := range o.list("faults") {
 		s.Faults = append(s.Faults, r.fault(item, fmt.Sprintf("fault %d", i+1), s))
+	}
+	if l := o.get("liveness"); l != nil {
+		s.Liveness = r.liveness(l, s)
 	}
 	s.Minimums.Intervals = s.Intervals
 	if m := o.get("minimums"); m != nil {

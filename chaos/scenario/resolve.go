@@ -120,6 +120,9 @@ func (c *Scenario) shape(f Flags) *Error {
 			c.Topics[i].MinInsyncReplicas = min(c.Topics[i].MinInsyncReplicas, int16(f.Nodes))
 		}
 	}
+	if msg := c.coreProblem(); msg != "" {
+		return &Error{Msg: fmt.Sprintf("liveness: core: %s: %s", NodesTarget(c.Liveness.Core), msg), Hint: "leave out --nodes or change the scenario's core"}
+	}
 	for i, fault := range c.Faults {
 		t, err := ParseTarget(fault.Target)
 		if err != nil {

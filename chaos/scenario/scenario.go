@@ -30,6 +30,7 @@ type Scenario struct {
 	Workloads        Workloads
 	Sim              Sim // the machine of a simulated run
 	Faults           []Fault
+	Liveness         Liveness // after the faults
 	Minimums         history.Minimums
 }
 
@@ -153,6 +154,7 @@ func (s *Scenario) Expected() time.Duration {
 func (s *Scenario) clone() *Scenario {
 	c := *s
 	c.Topics = slices.Clone(s.Topics)
+	c.Liveness.Core = slices.Clone(s.Liveness.Core)
 	c.Faults = slices.Clone(s.Faults)
 	for i := range c.Faults {
 		c.Faults[i].Nodes = slices.Clone(c.Faults[i].Nodes)

@@ -18,12 +18,13 @@ type fault struct {
 	healed   bool
 	answered bool // the run loop was told that it is in effect, or that it is not
 
-	struck []*node // the nodes it struck
-	cut    []*link // the directions that it cuts
-	away   bool    // flapping: the cut is open now
-	disks  []diskFault
-	rot    []rotten
-	crash  bool // of clients: it waits for something to cut off
+	struck    []*node // the nodes it struck
+	cut       []*link // the directions that it cuts
+	away      bool    // flapping: the cut is open now
+	disks     []diskFault
+	rot       []rotten
+	keepsDown bool // nodes that are down already are held down as well
+	crash     bool // of clients: it waits for something to cut off
 }
 
 // Capabilities says which kinds of fault the simulator can do: all that scenarios know.
@@ -42,7 +43,7 @@ var errUnmet = errors.New("nothing met it within 5s")
 
 // inject brings a fault about. The answer comes, as an input to the run loop, when its effect was seen.
 func (s *sim) inject(spec chaos.Spec) {
-	f := &fault{spec: spec}
+	f := &fault{spec: spec, keepsDown: s.loop.Status().Phase == runloop.PhaseLiveness}
 	s.faults[spec.ID] = f
 	s.active = append(s.active, f)
 	switch spec.Kind {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"soak/broker/bugs"
 	"soak/chaos/scenario"
 	"soak/chaos/sim"
 	"soak/checkers"
@@ -14,7 +15,7 @@ import (
 )
 
 // judged runs a scenario and has every checker judge it.
-func judged(t *testing.T, s *scenario.Scenario, seed uint64) (*sim.Result, *checkers.Report, []history.Fault) {
+func judged(t *testing.T, s *scenario.Scenario, seed uint64, planted ...bugs.Set) (*sim.Result, *checkers.Report, []history.Fault) {
 	t.Helper()
 	run := &history.Run{
 		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
@@ -31,7 +32,11 @@ func judged(t *testing.T, s *scenario.Scenario, seed uint64) (*sim.Result, *chec
 	}
 	feed := checkers.NewFeeder(run)
 	var faults []history.Fault
-	r, err := sim.Run(sim.Options{Scenario: s, Seed: seed, RunHash: seed, Observe: func(record any) {
+	var set bugs.Set
+	for _, p := range planted {
+		set = p
+	}
+	r, err := sim.Run(sim.Options{Scenario: s, Seed: seed, RunHash: seed, Bugs: set, Observe: func(record any) {
 		switch x := record.(type) {
 		case *history.Event:
 			c := *x
@@ -48,7 +53,7 @@ func judged(t *testing.T, s *scenario.Scenario, seed uint64) (*sim.Result, *chec
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
-	run.Phases, run.Notes = r.Phases, r.Notes
+	run.Phases, run.Notes, run.Liveness = r.Phases, r.Notes, r.Liveness
 	return r, feed.Report(), faults
 }
 

@@ -22,10 +22,16 @@ func (f *fault) hold(n *node) {
 
 func (s *sim) killAll(f *fault) {
 	for _, n := range s.targets(f) {
-		if !n.alive() {
+		switch {
+		case n.alive():
+			s.kill(n)
+		case f.keepsDown: // it must stay so when what took it down is healed
+			f.hold(n)
+			s.prove(f, fmt.Sprintf("n%d: was down, and stays so", n.id), 1)
+			continue
+		default:
 			continue
 		}
-		s.kill(n)
 		f.hold(n)
 		s.prove(f, fmt.Sprintf("n%d: signal: killed", n.id), 1)
 	}

@@ -47,6 +47,7 @@ type Result struct {
 	// Unrecovered says what was not whole again at the end, after all faults had been healed and the bounds had passed; "" if all was. It is
 	// a finding: a cluster that never recovers.
 	Unrecovered string
+	Liveness    *history.Liveness // what came of the liveness phase, nil if there was none
 	Status      runloop.Status
 	Stats       Stats
 	Hash        uint64 // over every event, operation and fault: equal for equal runs
@@ -141,7 +142,7 @@ func Run(o Options) (*Result, error) {
 	}
 	s.stats.Virtual, s.stats.Events = time.Duration(s.now-Epoch), s.count
 	return &Result{
-		Phases: loop.Phases(), Topics: loop.Topics(), Notes: loop.Notes(), Problem: loop.Problem(), Executed: loop.Executed(), Unrecovered: loop.Unrecovered(), Status: loop.Status(),
+		Phases: loop.Phases(), Topics: loop.Topics(), Notes: loop.Notes(), Problem: loop.Problem(), Executed: loop.Executed(), Unrecovered: loop.Unrecovered(), Liveness: loop.Liveness(), Status: loop.Status(),
 		Stats: s.stats, Hash: s.hash.sum,
 	}, nil
 }

@@ -33,8 +33,9 @@ var swarmKinds = []string{
 // of the load, the size and the time-outs of the cluster, and the noise of its machine, so that rare combinations occur that a mix of
 // everything would never show. The schedule is explicit: the same scenario with faults left out is a scenario again.
 //
-// A run of it has two phases. Safety: faults flow and overlap, for Length. Liveness: all is healed, and the cluster must be whole
-// again within the bounds of the run loop's recover phase, under load, and serve. The schedule stays within what the broker promises: any
+// A run of it has two phases. Safety: faults flow and overlap, for Length. Liveness: half of the seeds heal a core of nodes alone, which must
+// serve while the others stay broken; then all is healed, and the cluster must be whole again within the bounds of the run loop's recover
+// phase, under load, and serve. The schedule stays within what the broker promises: any
 // number of nodes may lose power, their disks may refuse everything; but what a disk has confirmed is never taken from it for good.
 func Draw(seed uint64, o SwarmOptions) *scenario.Scenario {
 	d := &draw{Rand: gen.NewRand(mix(seed, saltSwarm)), o: o}
@@ -58,6 +59,7 @@ func Draw(seed uint64, o SwarmOptions) *scenario.Scenario {
 	d.load()
 	d.machine()
 	d.schedule()
+	d.liveness()
 	return d.s
 }
 
@@ -245,6 +247,19 @@ func (d *draw) target(kind string) string {
 	leader := fmt.Sprintf("leader(%s-%d)", topic.Name, d.Intn(int(topic.Partitions)))
 	one := fmt.Sprintf("n%d", d.in(1, d.s.Nodes))
 	return pick(d, scenario.TargetRaftLeader, scenario.TargetRaftLeader, scenario.TargetFollower, leader, leader, one, one, group)
+}
+
+// liveness draws, for half of the seeds, a core that must serve while the others stay broken.
+func (d *draw) liveness() {
+	if d.one(2) {
+		return
+	}
+	size := d.in(d.s.Nodes/2+1, d.s.Nodes-1)
+	t, err := scenario.ParseTarget(d.group(size))
+	if err != nil {
+		panic(fmt.Sprintf("sim: a drawn core is no target: %v", err))
+	}
+	d.s.Liveness = scenario.Liveness{Core: t.Nodes, Others: pick(d, chaos.Kill, chaos.Kill, chaos.Partition, chaos.Pause)}
 }
 
 // client draws a client, or all of them.

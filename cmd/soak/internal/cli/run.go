@@ -62,6 +62,10 @@ func runCommand(e *env, args []string) (int, error) {
 	if err := capable(driver, capabilities(driver), plan.FaultKinds()); err != nil {
 		return 0, err
 	}
+	if plan.Liveness.On() && driver != "sim" {
+		return 0, usage(fmt.Sprintf("the driver %s cannot run the scenario's liveness phase: it cannot leave nodes broken while it heals others", driver),
+			"--driver sim can; or leave the scenario's liveness out")
+	}
 	t := &task{env: e, flags: f, plan: plan, driver: driver, why: why, stop: stop}
 	if f.repeat > 1 {
 		return t.repeat(t.once)

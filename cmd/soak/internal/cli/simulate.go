@@ -123,7 +123,7 @@ func (t *task) simulate(f *results.Folder, run *history.Run, rec *history.Record
 	run.Interrupted = t.stop.reason()
 	var schedule error
 	if res != nil {
-		run.Phases, run.RecordTopics, run.SimHash = res.Phases, res.Topics, res.Hash
+		run.Phases, run.RecordTopics, run.SimHash, run.Liveness = res.Phases, res.Topics, res.Hash, res.Liveness
 		run.Notes = append(run.Notes, res.Notes...)
 		if res.Problem != "" {
 			run.Notes = append(run.Notes, res.Problem)
