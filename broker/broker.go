@@ -27,12 +27,13 @@ import (
 	"time"
 
 	"soak/broker/core"
+	"soak/broker/disk"
 	"soak/internal/vfs"
 )
 
 // parts are what Run puts together; tests put others in their place.
 type parts struct {
-	open func(fs vfs.FS, dir string, id int32, members []int32) (storage, core.Boot, uint64, error)
+	open func(fs vfs.FS, dir string, o disk.Options) (storage, core.Boot, uint64, error)
 	sync func([]vfs.File) error
 	core func(core.Config, core.Boot, int64) (node, error)
 }
@@ -51,7 +52,7 @@ func run(ctx context.Context, o Options, p parts) error {
 	if err := ports.open(o); err != nil {
 		return err
 	}
-	dir, boot, number, err := p.open(o.FS, o.Data, o.ID, o.ids())
+	dir, boot, number, err := p.open(o.FS, o.Data, disk.Options{Node: o.ID, Members: o.ids(), Unsynced: o.Flush == core.FlushNone})
 	if err != nil {
 		return &ConfigError{Err: err, Hint: dataHint(err)}
 	}

@@ -32,6 +32,7 @@ type Options struct {
 	ReplicaLag       time.Duration // default the session timeout, at least 1 s
 	InitialLeader    string        // "raft-leader" (default) or "balanced"
 	NoAutoCreate     bool          // a topic that does not exist stays so
+	Flush            string        // "sync" (default): a record counts when it is on disk; "none": when it is written
 	Bugs             bugs.Set
 	Seed             uint64
 	Version          string
@@ -109,6 +110,13 @@ func (o Options) complete() (Options, error) {
 	default:
 		return o, configError("--initial-leader is raft-leader or balanced", "initial leader %q", o.InitialLeader)
 	}
+	switch o.Flush {
+	case "":
+		o.Flush = core.FlushSync
+	case core.FlushSync, core.FlushNone:
+	default:
+		return o, configError("--flush is sync or none", "flush %q", o.Flush)
+	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 1000
 	}
@@ -157,7 +165,7 @@ func (o Options) config(boot uint64) core.Config {
 		ID: o.ID, Peers: o.ids(), Seed: o.Seed, Boot: boot,
 		Advertise: o.Advertise, Version: o.Version,
 		ElectionInterval: o.ElectionInterval, SessionTimeout: o.SessionTimeout, ReplicaLag: o.ReplicaLag,
-		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Bugs: o.Bugs,
+		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Flush: o.Flush, Bugs: o.Bugs,
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 // realParts are those of a broker that is not under test.
 func realParts() parts {
 	return parts{
-		open: func(fs vfs.FS, dir string, id int32, members []int32) (storage, core.Boot, uint64, error) {
-			d, boot, number, err := disk.Open(fs, dir, disk.Options{Node: id, Members: members})
+		open: func(fs vfs.FS, dir string, o disk.Options) (storage, core.Boot, uint64, error) {
+			d, boot, number, err := disk.Open(fs, dir, o)
 			if err != nil {
 				return nil, core.Boot{}, 0, err
 			}

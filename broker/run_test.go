@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"soak/broker/core"
+	"soak/broker/disk"
 	"soak/history"
 	"soak/internal/vfs"
 )
@@ -79,7 +80,7 @@ func options(t *testing.T, out io.Writer) Options {
 
 func fakeParts(n *fakeNode, f *fakeStorage) parts {
 	return parts{
-		open: func(vfs.FS, string, int32, []int32) (storage, core.Boot, uint64, error) {
+		open: func(vfs.FS, string, disk.Options) (storage, core.Boot, uint64, error) {
 			return f, core.Boot{}, 4, nil
 		},
 		core: func(c core.Config, _ core.Boot, _ int64) (node, error) {
@@ -211,7 +212,7 @@ func TestAPortTakenIsAConfigurationError(t *testing.T) {
 	o.Listen = ln.Addr().String()
 	opened := false
 	p := fakeParts(&fakeNode{}, &fakeStorage{})
-	p.open = func(vfs.FS, string, int32, []int32) (storage, core.Boot, uint64, error) {
+	p.open = func(vfs.FS, string, disk.Options) (storage, core.Boot, uint64, error) {
 		opened = true
 		return nil, core.Boot{}, 0, errors.New("not reached")
 	}
@@ -223,7 +224,7 @@ func TestAPortTakenIsAConfigurationError(t *testing.T) {
 
 func TestADirectoryThatDoesNotOpenIsAConfigurationError(t *testing.T) {
 	p := fakeParts(&fakeNode{}, &fakeStorage{})
-	p.open = func(vfs.FS, string, int32, []int32) (storage, core.Boot, uint64, error) {
+	p.open = func(vfs.FS, string, disk.Options) (storage, core.Boot, uint64, error) {
 		return nil, core.Boot{}, 0, errors.New("locked")
 	}
 	var c *ConfigError

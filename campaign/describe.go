@@ -27,6 +27,9 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 // Contract is what the reference broker and these clients promise in this version.
 func Contract(s *scenario.Scenario) history.Contract {
 	c := history.Contract{Acks: -1, Flush: "sync"}
+	if s.Flush != "" {
+		c.Flush = s.Flush
+	}
 	for i, topic := range s.Topics {
 		if n := int(topic.MinInsyncReplicas); i == 0 || n < c.MinISR {
 			c.MinISR = n

@@ -18,6 +18,7 @@ type Config struct {
 	Executable       string // process: program whose "broker" command is a node; "" is $SOAK_BROKER_BINARY, or this program
 	ElectionInterval time.Duration
 	SessionTimeout   time.Duration
+	Flush            string // the brokers' flush policy; "": their default
 	Bugs             []string
 	Seed             uint64
 	Sink             Sink

@@ -40,7 +40,7 @@ type stranger struct {
 func (a *audit) run() {
 	a.judged = map[int64]bool{}
 	a.visible = a.checker.drains.highs[a.partition]
-	if a.checker.promised() {
+	if a.checker.claimed(a.partition) {
 		a.acknowledged()
 	}
 	for _, r := range a.replicas {
@@ -50,7 +50,7 @@ func (a *audit) run() {
 	}
 	a.reportConflicts()
 	a.reportStrangers()
-	if a.checker.promised() {
+	if a.checker.claimed(a.partition) {
 		a.reportLost()
 	}
 	if !a.checker.contract.Transactions { // their markers take offsets of their own

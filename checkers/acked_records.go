@@ -26,6 +26,8 @@ const allReplicas = -1
 type ackedRecords struct {
 	ledger
 	contract   history.Contract
+	unsynced   unsynced
+	exempt     map[partition]string // why nothing is claimed of a partition's records
 	drains     drains
 	sends      map[partition]*sends
 	historyCut bool // operations may be missing: a record that nobody sent proves nothing
@@ -38,7 +40,7 @@ type ackedRecords struct {
 
 func newAckedRecords(run *history.Run) *ackedRecords {
 	return &ackedRecords{
-		ledger: ledger{id: AckedRecords}, contract: run.Contract, drains: newDrains(run), sends: map[partition]*sends{},
+		ledger: ledger{id: AckedRecords}, contract: run.Contract, unsynced: newUnsynced(run), drains: newDrains(run), sends: map[partition]*sends{},
 	}
 }
 
@@ -52,6 +54,7 @@ func (c *ackedRecords) partition(p partition) *sends {
 }
 
 func (c *ackedRecords) Event(e *history.Event) {
+	c.unsynced.see(e)
 	if p, ok := e.Body.(*history.Partition); ok && p.Cause == "truncation" {
 		s := c.partition(partition{p.Topic, p.Partition})
 		s.truncated = append(s.truncated, p.LogEnd)
@@ -88,6 +91,9 @@ func historyCut(n history.Notes) bool {
 // promised reports whether acknowledgements of this run mean that a record stays: acks=all and no unclean election.
 func (c *ackedRecords) promised() bool { return c.contract.Acks == allReplicas && !c.contract.Unclean }
 
+// claimed reports whether that is promised of a partition.
+func (c *ackedRecords) claimed(p partition) bool { return c.promised() && c.exempt[p] == "" }
+
 func (c *ackedRecords) Finish() Verdict {
 	parts := make([]partition, 0, len(c.sends))
 	for p := range c.sends {
@@ -99,17 +105,37 @@ func (c *ackedRecords) Finish() Verdict {
 		}
 	}
 	slices.SortFunc(parts, comparePartitions)
+	c.exempt = c.unsynced.exempt(c.faults)
 	for _, p := range parts {
 		a := audit{checker: c, partition: p, sends: c.partition(p), replicas: c.drains.replicas(p)}
 		a.run()
 	}
-	return c.judge()
+	return c.judge(unclaimed(c.exempt, parts))
 }
 
-func (c *ackedRecords) judge() Verdict {
+// unclaimedRecords are the acknowledged records of the partitions of which nothing is claimed.
+func (c *ackedRecords) unclaimedRecords() (count int64) {
+	for p := range c.exempt {
+		if s := c.sends[p]; s != nil {
+			for _, op := range s.ops {
+				if op.Outcome == history.OK {
+					count += int64(op.Produce.Count)
+				}
+			}
+		}
+	}
+	return count
+}
+
+func (c *ackedRecords) judge(unclaimed string) Verdict {
 	var missing []string
-	if c.acked == 0 {
+	exempt := c.unclaimedRecords()
+	claimed := c.acked - exempt
+	switch {
+	case c.acked == 0:
 		missing = append(missing, "no acknowledged record was seen")
+	case claimed == 0:
+		missing = append(missing, unclaimed)
 	}
 	if len(c.drains.want) == 0 {
 		missing = append(missing, "the run names no topic to read back")
@@ -121,8 +147,11 @@ func (c *ackedRecords) judge() Verdict {
 	if c.phantoms > 0 {
 		missing = append(missing, plural(c.phantoms, "record")+" that nobody is known to have sent, while the history is cut")
 	}
-	holds := fmt.Sprintf("all of %s were read back at their offsets", plural(c.acked, "acknowledged record"))
-	v := c.verdict(c.acked, "acknowledged records", holds, missing)
+	holds := fmt.Sprintf("all of %s were read back at their offsets", plural(claimed, "acknowledged record"))
+	if unclaimed != "" {
+		holds += "; " + unclaimed
+	}
+	v := c.verdict(claimed, "acknowledged records", holds, missing)
 	if v.Outcome != Violated && !c.promised() {
 		v.Outcome = NotApplicable
 		v.Reason = fmt.Sprintf("records were sent with acks=%d, which does not promise that they stay", c.contract.Acks)
@@ -134,5 +163,8 @@ func (c *ackedRecords) judge() Verdict {
 		Measure{Name: "records acknowledged", Seen: c.acked}, Measure{Name: "records failed", Seen: c.failed},
 		Measure{Name: "records with unknown outcome", Seen: c.unknown}, Measure{Name: "of these visible", Seen: c.unknownVisible},
 		Measure{Name: "records read, all replicas", Seen: c.read}, Measure{Name: "duplicates", Seen: c.duplicates})
+	if exempt > 0 {
+		v.Measures = append(v.Measures, Measure{Name: "acknowledged records of which nothing is claimed", Seen: exempt})
+	}
 	return v
 }

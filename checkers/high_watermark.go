@@ -3,6 +3,7 @@ package checkers
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"soak/history"
@@ -25,6 +26,9 @@ type highWatermark struct {
 	parts map[lived]*epochHighs
 	reads map[leaderOf][]*history.Operation
 
+	unsynced unsynced
+	exempt   map[partition]string // why nothing is claimed of what a partition's replicas hold
+
 	views, fetches int64
 }
 
@@ -40,10 +44,11 @@ type epochHighs struct {
 }
 
 func newHighWatermark(run *history.Run) *highWatermark {
-	return &highWatermark{ledger: ledger{id: HighWatermark}, run: run, lines: newTimelines(), parts: map[lived]*epochHighs{}, reads: map[leaderOf][]*history.Operation{}}
+	return &highWatermark{ledger: ledger{id: HighWatermark}, run: run, lines: newTimelines(), parts: map[lived]*epochHighs{}, reads: map[leaderOf][]*history.Operation{}, unsynced: newUnsynced(run)}
 }
 
 func (c *highWatermark) Event(e *history.Event) {
+	c.unsynced.see(e)
 	_, apply := e.Body.(*history.Apply)
 	_, view := e.Body.(*history.Partition)
 	_, state := e.Body.(*history.StateHash)
@@ -116,7 +121,7 @@ func (c *highWatermark) replay(b boot) {
 
 // mayCut reports whether the contract allows a replica to lose what was below its high watermark.
 func (c *highWatermark) mayCut(view *history.Partition) bool {
-	return c.run.Contract.Unclean && view.Cause == "truncation"
+	return (c.run.Contract.Unclean || c.exempt[partition{view.Topic, view.Partition}] != "") && view.Cause == "truncation"
 }
 
 func (c *highWatermark) ofEpoch(p lived) *epochHighs {
@@ -141,14 +146,16 @@ func (h *epochHighs) add(e *history.Event, view *history.Partition) {
 }
 
 // leadersHaveAll asks that the log of each epoch's leader reaches the high watermark that any replica showed in an earlier epoch. Nothing is
-// promised of it where unclean elections are, or where records are not synced and a power loss may take them from every member.
+// promised of it where unclean elections are, and of a partition whose unsynced records a loss of power has taken from the last in-sync replica.
 func (c *highWatermark) leadersHaveAll() {
-	if c.run.Contract.Unclean || c.run.Contract.Flush == "none" {
+	if c.run.Contract.Unclean {
 		return
 	}
 	parts := make([]lived, 0, len(c.parts))
 	for p := range c.parts {
-		parts = append(parts, p)
+		if c.exempt[p.partition] == "" {
+			parts = append(parts, p)
+		}
 	}
 	slices.SortFunc(parts, func(a, b lived) int {
 		return cmp.Or(comparePartitions(a.partition, b.partition), cmp.Compare(a.life, b.life))
@@ -178,6 +185,7 @@ func (c *highWatermark) leadersHaveAll() {
 }
 
 func (c *highWatermark) Finish() Verdict {
+	c.exempt = c.unsynced.exempt(c.faults)
 	for _, b := range c.lines.boots() {
 		c.replay(b)
 	}
@@ -186,7 +194,11 @@ func (c *highWatermark) Finish() Verdict {
 	slices.SortStableFunc(c.found, func(a, b Violation) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Sentence, b.Sentence))
 	})
-	v := c.verdict(c.views+c.fetches, "states and fetches", fmt.Sprintf("no high watermark went back in %s and %s", plural(c.views, "replica state"), fetches(c.fetches)), c.lines.sequences.gaps())
+	holds := fmt.Sprintf("no high watermark went back in %s and %s", plural(c.views, "replica state"), fetches(c.fetches))
+	if unclaimed := unclaimed(c.exempt, slices.Collect(maps.Keys(c.exempt))); unclaimed != "" {
+		holds += "; " + unclaimed
+	}
+	v := c.verdict(c.views+c.fetches, "states and fetches", holds, c.lines.sequences.gaps())
 	if c.total == 0 && c.views+c.fetches == 0 {
 		v.Outcome, v.Reason = NotApplicable, "the nodes do not tell the states of their replicas"
 	}

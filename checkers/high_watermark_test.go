@@ -69,11 +69,23 @@ func TestHighWatermark(t *testing.T) {
 			s.view(1, "leader", 1, 0, 0, 8, 12)
 			s.view(2, "leader", 2, 1, 1, 30, 40)
 		}, Holds, "", nil},
-		{"the next leader lacks some that was never synced", func(s *story) {
+		{"the next leader lacks some, and only processes were killed", func(s *story) {
 			s.run.Contract.Flush = "none"
 			s.view(1, "leader", 1, 0, 0, 8, 9)
 			s.view(2, "leader", 2, 1, 1, 3, 7)
-		}, Holds, "", nil},
+		}, Violated, "below the high watermark 8", []string{KindLeaderShort}},
+		{"the last in-sync replica lost what was never synced", func(s *story) {
+			s.view(1, "leader", 1, 0, 0, 8, 9)
+			s.lastLosesPower(2, "power-loss")
+			s.view(2, "leader", 2, 2, 2, 3, 7)
+			s.view(3, "follower", 2, 2, 2, 8, 9)
+			s.view(3, "follower", 2, 2, 2, 7, 7).Cause = "truncation"
+		}, Holds, "nothing is claimed of orders-0, whose records are not synced: n2 was the last in-sync replica of orders-0 when it came back after fault 1, power-loss of n2", nil},
+		{"a truncation is no other way back", func(s *story) {
+			s.lastLosesPower(2, "power-loss")
+			s.view(3, "follower", 2, 2, 2, 8, 9)
+			s.view(3, "follower", 2, 2, 2, 7, 9)
+		}, Violated, "went back from 8 to 7", []string{KindHighBack}},
 		{"a stale read", func(s *story) {
 			s.fetchedBy(1, 0, 8)
 			s.fetchedBy(1, 0, 7)

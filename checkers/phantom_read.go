@@ -19,16 +19,19 @@ const (
 // promised, and which were shown all the same.
 type phantomRead struct {
 	ledger
-	run    *history.Run
-	drains drains
-	given  map[partition][]*history.Operation
+	run      *history.Run
+	drains   drains
+	unsynced unsynced
+	given    map[partition][]*history.Operation
 
 	records, unknown int64
 }
 
 func newPhantomRead(run *history.Run) *phantomRead {
-	return &phantomRead{ledger: ledger{id: PhantomRead}, run: run, drains: newDrains(run), given: map[partition][]*history.Operation{}}
+	return &phantomRead{ledger: ledger{id: PhantomRead}, run: run, drains: newDrains(run), unsynced: newUnsynced(run), given: map[partition][]*history.Operation{}}
 }
+
+func (c *phantomRead) Event(e *history.Event) { c.unsynced.see(e) }
 
 func (c *phantomRead) Operation(op *history.Operation) {
 	c.drains.add(op)
@@ -147,8 +150,13 @@ func (c *phantomRead) Finish() Verdict {
 		parts = append(parts, p)
 	}
 	slices.SortFunc(parts, comparePartitions)
+	exempt := c.unsynced.exempt(c.faults)
+	unclaimed := unclaimed(exempt, parts)
 	if !c.run.Contract.Unclean {
 		for _, p := range parts {
+			if exempt[p] != "" {
+				continue
+			}
 			logs := c.finalLogs(p)
 			for _, op := range c.given[p] {
 				for _, s := range op.Consume.Spans {
@@ -162,7 +170,13 @@ func (c *phantomRead) Finish() Verdict {
 		missing = append(missing, plural(c.unknown, "record")+" given to consumers, where the replicas were not read in the end")
 		missing = append(missing, c.drains.shortfalls()...)
 	}
-	v := c.verdict(c.records, "records given", fmt.Sprintf("all of %s to consumers are in the final log", givenRecords(c.records)), missing)
+	holds := fmt.Sprintf("all of %s to consumers are in the final log", givenRecords(c.records))
+	if unclaimed != "" {
+		if holds += "; " + unclaimed; c.records == 0 {
+			missing = append(missing, unclaimed)
+		}
+	}
+	v := c.verdict(c.records, "records given", holds, missing)
 	switch {
 	case c.run.Contract.Unclean:
 		v.Outcome, v.Reason = NotApplicable, "unclean elections were allowed: what was read may be lost by contract"

@@ -38,6 +38,13 @@ func TestPhantomRead(t *testing.T) {
 			drained(s, 1, true, 8, span(0, 1, 0, 8))
 			drained(s, 2, true, 8, span(0, 1, 0, 8))
 		}, Violated, "2 records of orders-0 from offset 8 on (producer 1, sequence 8) below the high watermark 10, and every replica ends below it", []string{KindReadGone}},
+		{"the tail is gone with the power of the last in-sync replica", func(s *story) {
+			given(s, 10, span(0, 1, 0, 10))
+			s.created()
+			s.lastLosesPower(2, "power-loss")
+			drained(s, 1, true, 8, span(0, 1, 0, 8))
+			drained(s, 2, true, 8, span(0, 1, 0, 8))
+		}, Inconclusive, "nothing is claimed of orders-0", nil},
 		{"something else is there", func(s *story) {
 			given(s, 10, span(0, 1, 0, 10))
 			for n := int32(1); n <= 2; n++ {

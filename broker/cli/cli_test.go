@@ -37,7 +37,7 @@ func required(more ...string) []string {
 func TestFlags(t *testing.T) {
 	o, owner, err := parse(required("--listen", ":1", "--peers", "1=a:1,2=b:2", "--peers=3=c:3", "--peer-listen", ":7",
 		"--election-interval", "2s", "--session-timeout", "1s", "--replica-lag", "1500ms", "--initial-leader", "balanced",
-		"--bug", "elector-gate-has-leader", "--bug=forward-hides-error", "--seed", "9", "--admin-listen", "", "--flush=sync"), noEnv)
+		"--bug", "elector-gate-has-leader", "--bug=forward-hides-error", "--seed", "9", "--admin-listen", "", "--flush=none"), noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestFlags(t *testing.T) {
 	want := broker.Options{
 		ID: 1, Data: "d", Listen: ":1", Advertise: "h:9092", Peers: map[int32]string{1: "a:1", 2: "b:2", 3: "c:3"}, PeerListen: ":7",
 		ElectionInterval: 2 * time.Second, SessionTimeout: time.Second, ReplicaLag: 1500 * time.Millisecond,
-		InitialLeader: "balanced", Bugs: bugs.Set(0).With(bugs.ElectorGateHasLeader).With(bugs.ForwardHidesError), Seed: 9,
+		InitialLeader: "balanced", Flush: "none", Bugs: bugs.Set(0).With(bugs.ElectorGateHasLeader).With(bugs.ForwardHidesError), Seed: 9,
 		MaxConnections: 1000, MaxRequestBytes: 8 << 20, MaxInFlightBytes: 128 << 20,
 	}
 	if d := cmp.Diff(want, o); d != "" {
@@ -99,7 +99,6 @@ func TestBadFlags(t *testing.T) {
 		{required("--peers", "one=a:1"), `"one" is not a node id`},
 		{required("--peers", "1=a:1,1=b:1"), "peer 1 is named twice"},
 		{required("--bug", "nonesuch"), `unknown bug "nonesuch"`},
-		{required("--flush", "none"), "not in this version"},
 		{required("--flush", "never"), "--flush=never"},
 		{required("--owner-fd", "987"), "descriptor 987"},
 	} {

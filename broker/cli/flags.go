@@ -27,7 +27,6 @@ type flags struct {
 	o       broker.Options
 	peers   []string
 	bugs    []string
-	flush   string
 	seed    uint64
 	ownerFD int
 }
@@ -48,7 +47,7 @@ func newFlags() *flags {
 	s.DurationVar(&o.ReplicaLag, "replica-lag", 0, "a follower that lags for so long leaves the ISR (default: the session timeout, at least 1s)")
 	s.StringVar(&o.InitialLeader, "initial-leader", core.InitialLeaderRaft, "a new partition's leader: raft-leader, or balanced")
 	s.BoolVar(&o.NoAutoCreate, "no-auto-create", false, "do not create topics that a client merely asks for")
-	s.StringVar(&f.flush, "flush", "sync", "sync: records are on disk before they count as replicated")
+	s.StringVar(&o.Flush, "flush", core.FlushSync, "sync: records are on disk before they count as replicated; none: they are left to the kernel, as Kafka does it")
 	s.StringSliceVar(&f.bugs, "bug", nil, "switch a planted bug on (repeatable; `soak bugs` lists them)")
 	s.Uint64Var(&f.seed, "seed", 0, "seed of every random value (default: a random one)")
 	s.StringVar(&o.AdminListen, "admin-listen", "127.0.0.1:9644", "HOST:PORT of health, status, metrics and profiles; empty: none")
@@ -121,12 +120,8 @@ func (f *flags) understand() (err error) {
 	if f.o.Bugs, err = bugs.Parse(f.bugs); err != nil {
 		return usageError("`soak bugs` tells what each of them is", "--bug: %w", err)
 	}
-	switch f.flush {
-	case "sync":
-	case "none":
-		return usageError("leave it out: every record is synced", "--flush=none is not in this version")
-	default:
-		return usageError("--flush is sync", "--flush=%s", f.flush)
+	if f.o.Flush != core.FlushSync && f.o.Flush != core.FlushNone {
+		return usageError("--flush is sync or none", "--flush=%s", f.o.Flush)
 	}
 	f.o.Seed = f.seed
 	if !f.set.Changed("seed") {

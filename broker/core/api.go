@@ -36,6 +36,10 @@ type Config struct {
 	MaxFetchBytes      int32 // bytes a fetch answer holds at most, default 8 MiB
 	MaxQueuedDiskBytes int64 // beyond it produce waits, default 64 MiB
 
+	// Flush says when a record counts as replicated: FlushSync (default) when it is synced, FlushNone when it is written, as Kafka does it. The
+	// metadata log is synced either way.
+	Flush string
+
 	Bugs bugs.Set
 }
 
@@ -46,6 +50,9 @@ type Boot struct {
 	Snapshot  *pb.Snapshot // nil if none
 	Entries   []*pb.Entry
 	Logs      []LogInfo
+	// Unclean is the last boot that did not sync its records (FlushNone) and was not stopped in order, so that a part of what it had
+	// written may be gone; 0: none.
+	Unclean uint64
 }
 
 // PartitionID names a partition's log. Topic ids are never used again, so a topic deleted and created anew has new logs.

@@ -23,6 +23,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.HeartbeatTicks == 0 {
 		c.HeartbeatTicks = 1
 	}
+	if c.Flush == "" {
+		c.Flush = FlushSync
+	}
 	if c.InitialLeader == "" {
 		c.InitialLeader = InitialLeaderRaft
 	}
@@ -51,6 +54,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("node id %d is not among the peers %v", c.ID, c.Peers)
 	case !slices.IsSorted(c.Peers):
 		return c, fmt.Errorf("peers %v are not ascending", c.Peers)
+	case c.Flush != FlushSync && c.Flush != FlushNone:
+		return c, fmt.Errorf("flush %q: must be %s or %s", c.Flush, FlushSync, FlushNone)
 	case c.InitialLeader != InitialLeaderRaft && c.InitialLeader != InitialLeaderBalanced:
 		return c, fmt.Errorf("initial leader %q: must be %s or %s", c.InitialLeader, InitialLeaderRaft, InitialLeaderBalanced)
 	case c.ElectionInterval < 10*time.Millisecond || c.SessionTimeout < 10*time.Millisecond:
@@ -58,6 +63,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// Values of Config.Flush.
+const (
+	FlushSync = "sync"
+	FlushNone = "none"
+)
 
 // Values of Config.InitialLeader.
 const (

@@ -11,7 +11,7 @@ import (
 type replicaLog struct {
 	start   int64 // first offset
 	end     int64 // log end offset, what is not yet on disk included
-	durable int64 // log end offset on disk; only this counts toward the high watermark
+	durable int64 // log end offset on disk (with FlushNone: written to it); only this counts toward the high watermark
 	hw      int64 // high watermark: never above durable
 	epochs  []EpochStart
 	onDisk  bool // the log exists on disk, or its creation is under way
@@ -115,7 +115,7 @@ func (n *Node) appendLog(r *replica, data []byte, hs []batch.Header) {
 	}
 	n.noteProducers(r, hs)
 	r.onDisk = true
-	n.write(r, &logWrite{end: r.end, bytes: int64(len(data))}, DiskOp{Kind: OpLogAppend, Sync: true, Offset: base, Data: data, Epochs: begun})
+	n.write(r, &logWrite{end: r.end, bytes: int64(len(data))}, DiskOp{Kind: OpLogAppend, Sync: n.cfg.Flush == FlushSync, Offset: base, Data: data, Epochs: begun})
 	r.cache.evict(n.cacheLimit(), r.durable)
 	n.touch(r)
 	n.noteMoved(r)

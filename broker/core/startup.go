@@ -22,14 +22,15 @@ type startup struct {
 	leaderSeen  bool // a leader has been known in this boot
 	registering bool
 	registered  bool
-	initialised bool // the creation of the internal topic is under way or done
+	unclean     uint64 // as in Boot
+	initialised bool   // the creation of the internal topic is under way or done
 }
 
 // registerRetry: a registration that was refused or not answered is asked anew.
 const registerRetry = 500 * time.Millisecond
 
 func (n *Node) initStartup(boot Boot) {
-	n.startup.first = boot.First
+	n.startup.first, n.startup.unclean = boot.First, boot.Unclean
 	if len(n.cfg.Peers) == 1 {
 		n.startupHeard() // nobody else's heartbeat will come
 	}
@@ -91,6 +92,10 @@ func (n *Node) register() {
 	req := kmsg.NewPtrBrokerRegistrationRequest()
 	req.BrokerID = n.cfg.ID
 	binary.BigEndian.PutUint64(req.IncarnationID[:8], n.cfg.Boot)
+	if n.startup.unclean > 0 {
+		// KIP-966: what is registered with an earlier epoch than this may have lost records.
+		req.PreviousBrokerEpoch = int64(n.startup.unclean + 1)
+	}
 	host, port, _ := splitHostPort(n.cfg.Advertise) // withDefaults has refused what it cannot split
 	l := kmsg.NewBrokerRegistrationRequestListener()
 	l.Name, l.Host, l.Port = "PLAINTEXT", host, port
@@ -120,6 +125,9 @@ func (n *Node) onRegister(req *kmsg.BrokerRegistrationRequest, info ctlInfo, don
 	}
 	b := meta.Broker{ID: req.BrokerID, Boot: binary.BigEndian.Uint64(req.IncarnationID[:8]), Host: req.Listeners[0].Host, Port: int32(req.Listeners[0].Port)}
 	cmd := &meta.Command{Via: info.via, Cause: info.cause, Register: &meta.Register{Broker: b, Live: n.liveReplicas(n.cfg.Peers)}}
+	if req.PreviousBrokerEpoch > 0 {
+		cmd.Register.Unclean = uint64(req.PreviousBrokerEpoch) - 1
+	}
 	n.proposeFor(cmd, done, func(a applied) ctlResult {
 		if a.res.Refused != "" {
 			resp.ErrorCode = errStaleBrokerEpoch

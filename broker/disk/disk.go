@@ -5,7 +5,7 @@
 // # The data directory
 //
 //	lock                          held by flock while the directory is open
-//	node.json                     format version, node id, boot number
+//	node.json                     format version, node id, boot number; whether this life is one of unsynced records
 //	raft/                         see package raftlog
 //	logs/<topic id>-<partition>/  see package partlog; the topic id in hex
 //
@@ -39,6 +39,9 @@ type Options struct {
 	Members          []int32 // of its cluster, ascending; nil: not checked
 	SegmentBytes     int64   // of a partition log's segment
 	RaftSegmentBytes int64
+	// Unsynced tells that appends to partition logs are not to be synced before they count: then a life that was not ended by Close may have lost some,
+	// and the next Open says so in Boot.Unclean.
+	Unsynced bool
 }
 
 // Dir is an open data directory.
@@ -49,6 +52,7 @@ type Dir struct {
 	lock io.Closer
 	raft *raftlog.Log
 	cuts []Cut
+	info nodeInfo
 
 	mu     sync.RWMutex // guards what follows: the write queues and readers meet here
 	logs   map[core.PartitionID]*partlog.Log
@@ -89,8 +93,7 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 		}
 		return core.Boot{}, 0, err
 	}
-	number, err := countBoot(d.fs, d.dir, d.opts.Node, d.opts.Members)
-	if err != nil {
+	if d.info, err = countBoot(d.fs, d.dir, d.opts); err != nil {
 		return core.Boot{}, 0, err
 	}
 	raftDir := filepath.Join(d.dir, "raft")
@@ -100,7 +103,7 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 	}
 	d.raft = raft
 	d.noteCut(raftDir, st.Cut)
-	boot := core.Boot{First: st.Empty(), HardState: st.HardState, Entries: st.Entries}
+	boot := core.Boot{First: st.Empty(), HardState: st.HardState, Entries: st.Entries, Unclean: d.info.Unclean}
 	if boot.Logs, err = d.openLogs(); err != nil {
 		return core.Boot{}, 0, err
 	}
@@ -110,7 +113,7 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 			return core.Boot{}, 0, err
 		}
 	}
-	return boot, number, nil
+	return boot, d.info.Boot, nil
 }
 
 func (d *Dir) noteCut(log string, n int64) {
@@ -198,14 +201,17 @@ func parseLogName(name string) (id core.PartitionID, ok bool) {
 // ErrClosed answers every operation after Close.
 var ErrClosed = errors.New("data directory is closed")
 
-// Close syncs what is sound, closes everything and gives the lock back. Nobody may be in Do or Read.
+// Close syncs what is sound, closes everything and gives the lock back. If all was sound, the directory says from then on that nothing of this life
+// is missing. Nobody may be in Do or Read.
 func (d *Dir) Close() error {
 	if d.isClosed() {
 		return ErrClosed
 	}
 	var errs []error
+	sound := len(d.broken) == 0
 	for _, t := range d.targets() {
 		if t.Failed() != nil {
+			sound = false
 			continue
 		}
 		err := syncFile(t.File())
@@ -215,6 +221,10 @@ func (d *Dir) Close() error {
 		errs = append(errs, err)
 	}
 	err := errors.Join(errs...)
+	if err == nil && sound && d.info.Unsynced {
+		d.info.Unsynced = false
+		err = writeNode(d.fs, d.dir, d.info)
+	}
 	if err = errors.Join(err, d.closeAll()); err != nil {
 		return fmt.Errorf("close data directory %s: %w", d.dir, err)
 	}

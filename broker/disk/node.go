@@ -26,7 +26,11 @@ type nodeInfo struct {
 	// Members are the nodes of the cluster that it belongs to. Raft's voters are configured, not stored in its log: a node that
 	// came back with another list could elect itself by a majority of that.
 	Members []int32 `json:"members,omitempty"`
-	CRC     uint32  `json:"crc"` // CRC32C, see sum
+	// Unsynced: records of this boot may not be on disk (Options.Unsynced). The orderly end of the boot takes it back: that is the clean-shutdown mark.
+	Unsynced bool `json:"unsynced,omitempty"`
+	// Unclean is the last boot that was Unsynced to its end, 0 if none was.
+	Unclean uint64 `json:"unclean,omitempty"`
+	CRC     uint32 `json:"crc"` // CRC32C, see sum
 }
 
 // sum guards the numbers against rot: JSON alone would read another boot number as readily, and a node that counts a boot
@@ -38,32 +42,43 @@ func (n nodeInfo) sum() uint32 {
 	for _, m := range n.Members {
 		b = binary.LittleEndian.AppendUint32(b, uint32(m))
 	}
+	if n.Unsynced || n.Unclean > 0 { // so that a file from before there was either has the same sum
+		b = append(b, 0)
+		if n.Unsynced {
+			b[len(b)-1] = 1
+		}
+		b = binary.LittleEndian.AppendUint64(b, n.Unclean)
+	}
 	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 }
 
 // maxNodeFile bounds what is read of a node.json that may be anything.
 const maxNodeFile = 4 << 10
 
-// countBoot checks whose directory it is and answers the number of this boot, durable.
-func countBoot(fsys vfs.FS, dir string, node int32, members []int32) (uint64, error) {
+// countBoot checks whose directory it is and answers what it says of this boot, durable.
+func countBoot(fsys vfs.FS, dir string, o Options) (nodeInfo, error) {
 	n, err := readNode(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		n, err = nodeInfo{Format: Format, Node: node, Members: members}, checkEmpty(fsys, dir)
+		n, err = nodeInfo{Format: Format, Node: o.Node, Members: o.Members}, checkEmpty(fsys, dir)
 	}
 	if err != nil {
-		return 0, err
+		return n, err
 	}
-	if n.Node != node {
-		return 0, &WrongNodeError{Dir: dir, Have: n.Node, Want: node}
+	if n.Node != o.Node {
+		return n, &WrongNodeError{Dir: dir, Have: n.Node, Want: o.Node}
 	}
-	if len(members) > 0 && len(n.Members) > 0 && !slices.Equal(n.Members, members) {
-		return 0, &MembersError{Dir: dir, Have: n.Members, Want: members}
+	if len(o.Members) > 0 && len(n.Members) > 0 && !slices.Equal(n.Members, o.Members) {
+		return n, &MembersError{Dir: dir, Have: n.Members, Want: o.Members}
+	}
+	if n.Unsynced {
+		n.Unclean = n.Boot
 	}
 	n.Boot++
+	n.Unsynced = o.Unsynced
 	if err := writeNode(fsys, dir, n); err != nil {
-		return 0, fmt.Errorf("write %s: %w", filepath.Join(dir, nodeFile), err)
+		return n, fmt.Errorf("write %s: %w", filepath.Join(dir, nodeFile), err)
 	}
-	return n.Boot, nil
+	return n, nil
 }
 
 func readNode(fsys vfs.FS, dir string) (n nodeInfo, err error) {
@@ -98,7 +113,7 @@ func readNode(fsys vfs.FS, dir string) (n nodeInfo, err error) {
 	if sum := n.sum(); sum != n.CRC {
 		return n, &DamageError{File: path, Reason: fmt.Sprintf("CRC computed %08x, stored %08x", sum, n.CRC)}
 	}
-	if n.Node < 1 || n.Boot < 1 {
+	if n.Node < 1 || n.Boot < 1 || n.Unclean > n.Boot {
 		return n, &DamageError{File: path, Reason: fmt.Sprintf("node id %d, boot %d", n.Node, n.Boot)}
 	}
 	return n, nil

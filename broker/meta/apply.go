@@ -82,6 +82,7 @@ func (s *State) register(c *Register, r *Result) {
 	}
 	b := c.Broker
 	newBoot := old != nil && old.Boot != b.Boot
+	unclean := newBoot && old.Boot <= c.Unclean
 	if old != nil {
 		*old = b
 	} else {
@@ -91,11 +92,20 @@ func (s *State) register(c *Register, r *Result) {
 	if !newBoot {
 		return
 	}
-	// A broker never leads in an epoch that it was given in an earlier boot.
 	for _, t := range s.Topics {
 		for i, p := range t.Partitions {
+			if unclean && slices.Contains(p.Replicas, b.ID) {
+				// The new epoch also voids what is under way: a change of the ISR that was made for the boot that is over may hold this broker.
+				p.leaveISR(b.ID)
+				p.PartitionEpoch++
+				r.Touched = append(r.Touched, Touched{t, int32(i)})
+			}
 			if p.Leader != b.ID {
 				continue
+			}
+			// A broker never leads in an epoch that it was given in an earlier boot.
+			if !slices.Contains(p.ISR, b.ID) {
+				p.Leader = NoLeader
 			}
 			for _, m := range p.Replicas {
 				if m != b.ID && slices.Contains(p.ISR, m) && slices.Contains(c.Live, m) {
@@ -104,9 +114,19 @@ func (s *State) register(c *Register, r *Result) {
 				}
 			}
 			p.LeaderEpoch++
-			p.PartitionEpoch++
-			r.Touched = append(r.Touched, Touched{t, int32(i)})
+			if !unclean {
+				p.PartitionEpoch++
+				r.Touched = append(r.Touched, Touched{t, int32(i)})
+			}
 		}
+	}
+}
+
+// leaveISR takes a broker out of the ISR unless it is the last member: that one is never removed, whatever it has lost.
+func (p *Partition) leaveISR(id int32) {
+	if len(p.ISR) > 1 {
+		// Not in place: events and commands hold the list as it was.
+		p.ISR = slices.DeleteFunc(slices.Clone(p.ISR), func(x int32) bool { return x == id })
 	}
 }
 

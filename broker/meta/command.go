@@ -29,9 +29,13 @@ type Command struct {
 
 // Register makes a broker known, or known with a new boot. Live are the brokers that the controller held for live when
 // it proposed: another live ISR member takes over what the broker led in its earlier boot.
+//
+// Unclean is the broker's last boot after which a part of its records may be gone, though they counted as replicated (core.FlushNone, and no orderly
+// stop); 0: none. If that boot, or an earlier one, is the registered one, the broker leaves every ISR that has another member.
 type Register struct {
-	Broker Broker
-	Live   []int32
+	Broker  Broker
+	Live    []int32
+	Unclean uint64
 }
 
 // CreateTopic creates a topic with the placement that the controller chose.
@@ -159,6 +163,8 @@ const (
 	tagSetLeader
 	tagChangeISR
 	tagProducer
+
+	tagRegisterUnclean byte = 64 // a Register with its Unclean
 )
 
 // Encode returns the command's bytes for the log.
@@ -166,6 +172,8 @@ func (c *Command) Encode() []byte {
 	w := writer{buf: make([]byte, 0, 128)}
 	w.byte(encodingVersion)
 	switch {
+	case c.Register != nil && c.Register.Unclean > 0:
+		w.byte(tagRegisterUnclean)
 	case c.Register != nil:
 		w.byte(tagRegister)
 	case c.Create != nil:
@@ -194,6 +202,9 @@ func (c *Command) Encode() []byte {
 	case c.Register != nil:
 		w.broker(&c.Register.Broker)
 		w.ids(c.Register.Live)
+		if c.Register.Unclean > 0 {
+			w.u64(c.Register.Unclean)
+		}
 	case c.Create != nil:
 		w.str(c.Create.Name)
 		w.raw(c.Create.ID[:])
@@ -251,6 +262,8 @@ func Decode(b []byte) (*Command, error) {
 	switch tag {
 	case tagRegister:
 		c.Register = &Register{Broker: r.broker(), Live: r.ids()}
+	case tagRegisterUnclean:
+		c.Register = &Register{Broker: r.broker(), Live: r.ids(), Unclean: r.u64()}
 	case tagCreate:
 		t := &CreateTopic{Name: r.str(), ID: r.topicID()}
 		for n := r.count(3); n > 0 && r.err == nil; n-- {

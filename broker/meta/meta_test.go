@@ -30,7 +30,7 @@ func command() *rapid.Generator[*Command] {
 		epoch := rapid.Int32Range(0, 3).Draw(t, "epoch")
 		switch rapid.IntRange(0, 6).Draw(t, "kind") {
 		case 0:
-			c.Register = &Register{Broker: Broker{ID: c.Proposer, Boot: c.ProposerBoot, Host: "h", Port: 9092}, Live: ids().Draw(t, "live")}
+			c.Register = &Register{Broker: Broker{ID: c.Proposer, Boot: c.ProposerBoot, Host: "h", Port: 9092}, Live: ids().Draw(t, "live"), Unclean: rapid.Uint64Range(0, 9).Draw(t, "unclean")}
 		case 1:
 			n := &CreateTopic{Name: name, ID: id, Configs: configs().Draw(t, "configs")}
 			for range rapid.IntRange(0, 3).Draw(t, "partitions") {

@@ -311,6 +311,9 @@ func (c *cluster) arguments(n *node) []string {
 	if c.cfg.SessionTimeout > 0 {
 		args = append(args, "--session-timeout", c.cfg.SessionTimeout.String())
 	}
+	if c.cfg.Flush != "" {
+		args = append(args, "--flush", c.cfg.Flush)
+	}
 	for _, bug := range c.cfg.Bugs {
 		args = append(args, "--bug", bug)
 	}

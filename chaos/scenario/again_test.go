@@ -32,11 +32,13 @@ func TestWhatIsRunCanBeReadAgain(t *testing.T) {
 		plans = append(plans, s)
 	}
 	for file, lines := range map[string]string{
-		"null.yaml":  "duration: 60s",
-		"2024.yaml":  "duration: 5s",
-		"true.yaml":  "intervals: 0\nduration: 1h",
-		"tight.yaml": "intervals: 5\nduration: 60s",
-		"five.yaml":  "nodes: 5\nfaults: [{kind: kill, target: raft-leader, at: 3s, nodes: [5], role: raft-leader}]",
+		"null.yaml":   "duration: 60s",
+		"2024.yaml":   "duration: 5s",
+		"kernel.yaml": "flush: none",
+		"synced.yaml": "flush: sync",
+		"true.yaml":   "intervals: 0\nduration: 1h",
+		"tight.yaml":  "intervals: 5\nduration: 60s",
+		"five.yaml":   "nodes: 5\nfaults: [{kind: kill, target: raft-leader, at: 3s, nodes: [5], role: raft-leader}]",
 	} {
 		plans = append(plans, written(t, file, lines))
 	}

@@ -15,6 +15,9 @@ func (s *Scenario) YAML() []byte {
 	p("nodes: %d\n", s.Nodes)
 	p("election_interval: %s\n", s.ElectionInterval)
 	p("session_timeout: %s\n", s.SessionTimeout)
+	if s.Flush != "" {
+		p("flush: %s\n", s.Flush)
+	}
 	p("intervals: %d\n", s.Intervals)
 	if s.Duration > 0 {
 		p("duration: %s\n", s.Duration)

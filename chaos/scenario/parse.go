@@ -59,7 +59,7 @@ func syntaxError(file string, err error) *Error {
 }
 
 func (r *reader) scenario(n ast.Node) *Scenario {
-	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout",
+	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout", "flush",
 		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "liveness", "minimums")
 	base := filepath.Base(r.file)
 	s := &Scenario{
@@ -83,6 +83,9 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 		r.fail(o.at("name"), "", "the scenario: name: %q: want letters, digits, dots, dashes and underscores", s.Name)
 	}
 	s.SessionTimeout = o.duration("session_timeout", defaultSession(s.ElectionInterval), minSession, maxInterval)
+	if s.Flush = o.word("flush", []string{flushSync, FlushNone}); s.Flush == flushSync {
+		s.Flush = ""
+	}
 	if !s.fits() {
 		r.fail(o.at("duration"), "leave one of the two out", "the scenario: %d intervals of %s do not fit into %s", s.Intervals, s.ElectionInterval, s.Duration)
 	}

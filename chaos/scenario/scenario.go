@@ -23,6 +23,7 @@ type Scenario struct {
 	Nodes            int           // ids are 1..Nodes; 3 to 9
 	ElectionInterval time.Duration // period of the leader-election service
 	SessionTimeout   time.Duration // of a broker's session; at least 500 ms
+	Flush            string        // the brokers' flush policy: "" (every record is synced before it counts) or "none"
 	Intervals        int           // interval checks to count from the end of start; 0 only with a Duration
 	Duration         time.Duration // 0, or: the run ends after this long, counted from the end of start
 	Steady           int           // interval checks to count before the first fault
@@ -33,6 +34,11 @@ type Scenario struct {
 	Liveness         Liveness // after the faults
 	Minimums         history.Minimums
 }
+
+// FlushNone is the flush policy that leaves records to the kernel: they count when they are written.
+const FlushNone = "none"
+
+const flushSync = "sync" // as a person may write it
 
 // Topic is a record topic. It is replicated to every node, so that the drain can read each replica.
 type Topic struct {

@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -20,7 +21,7 @@ func judged(t *testing.T, s *scenario.Scenario, seed uint64, planted ...bugs.Set
 	run := &history.Run{
 		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
 		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Minimums: s.Minimums,
-		Contract: history.Contract{Acks: -1, MinISR: 2, Flush: "sync"},
+		Contract: history.Contract{Acks: -1, MinISR: 2, Flush: cmp.Or(s.Flush, "sync")},
 	}
 	for _, topic := range s.Topics {
 		info := history.TopicInfo{Name: topic.Name, Partitions: topic.Partitions}

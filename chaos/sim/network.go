@@ -38,6 +38,7 @@ const (
 	saltDiskFault
 	saltRot
 	saltClient
+	saltFlush
 )
 
 // noiseStep is how finely noise varies in time.

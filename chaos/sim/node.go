@@ -5,6 +5,7 @@ import (
 
 	"soak/broker/core"
 	"soak/broker/disk"
+	"soak/chaos/scenario"
 	"soak/chaos/sim/simclient"
 	"soak/history"
 	"soak/internal/vfs"
@@ -54,7 +55,7 @@ func (n *node) start() error {
 	n.life++
 	begin := s.now
 	n.fs.Begin(begin)
-	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes})
+	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes, Unsynced: s.o.Scenario.Flush == scenario.FlushNone})
 	ready := n.fs.End()
 	s.noteDisk(n)
 	if err != nil {

@@ -114,7 +114,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	}
 	cfg := chaos.Config{
 		RunID: run.ID, Nodes: t.plan.Nodes, Dir: dir, Work: filepath.Join(os.TempDir(), "soak-"+run.ID[:8]), Image: t.flags.image,
-		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
+		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Flush: t.plan.Flush, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
 	}
 	var began atomic.Bool // the cluster has started
 	err = runner.Run(t.stop.ctx, runner.Options{

@@ -1,0 +1,64 @@
+package sim_test
+
+import (
+	"strings"
+	"testing"
+
+	"soak/chaos/scenario"
+	"soak/chaos/sim"
+	"soak/checkers"
+)
+
+// TestFlushPolicies: with records that are left to the kernel, processes that are killed and one node that loses power lose nothing; of the power
+// of all, the verdict says that nothing is claimed. With synced records all of it is claimed.
+func TestFlushPolicies(t *testing.T) {
+	for _, c := range []struct {
+		name, flush, fault string
+		outcome            checkers.Outcome
+		reason             string
+	}{
+		{"all killed", "none", "kind: restart-all", checkers.Holds, "were read back at their offsets"},
+		{"one loses power", "none", "kind: power-loss, target: n2", checkers.Holds, "were read back at their offsets"},
+		{"all lose power", "none", "kind: power-loss, target: all", checkers.Inconclusive, "nothing is claimed of orders-0, orders-1, whose records are not synced"},
+		{"all lose power, and records are synced", "sync", "kind: power-loss, target: all", checkers.Holds, "were read back at their offsets"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := scenario.Parse("flush.yaml", []byte("nodes: 3\nelection_interval: 1s\nduration: 12s\nsteady: 0\nflush: "+c.flush+
+				"\ntopics: [{name: orders, partitions: 2}]\nworkloads: {produce: {rate: 40, batch: 2}}\nfaults: [{"+c.fault+", at: 4s, for: 1s, brief: true, overlap: true}]\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, report, _ := judged(t, s, 5)
+			clean(t, s, 5, r, report)
+			for _, v := range report.Verdicts {
+				if v.Checker == checkers.AckedRecords && (v.Outcome != c.outcome || !strings.Contains(v.Reason, c.reason) || v.Outcome == checkers.Holds && strings.Contains(v.Reason, "nothing is claimed")) {
+					t.Errorf("%s: %s", v.Outcome, v.Reason)
+				}
+			}
+		})
+	}
+}
+
+// TestTheSwarmDrawsTheFlushPolicy: a fifth of the seeds, and in those power is never taken from several nodes by one fault.
+func TestTheSwarmDrawsTheFlushPolicy(t *testing.T) {
+	unsynced, losses := 0, 0
+	const seeds = 500
+	for seed := range uint64(seeds) {
+		s := sim.Draw(seed, sim.SwarmOptions{})
+		if s.Flush == "" {
+			continue
+		}
+		unsynced++
+		for _, f := range s.Faults {
+			if f.Kind == "power-loss" {
+				losses++
+				if f.Target == scenario.TargetAll || strings.Contains(f.Target, "+") {
+					t.Errorf("seed %d: power-loss of %s", seed, f.Target)
+				}
+			}
+		}
+	}
+	if unsynced < seeds/8 || unsynced > seeds/3 || losses == 0 {
+		t.Errorf("%d of %d seeds leave their records to the kernel, with %d losses of power", unsynced, seeds, losses)
+	}
+}

@@ -1,0 +1,96 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"soak/history"
+)
+
+// unsynced knows for which partitions a cluster that leaves its records to the kernel (flush none) promises nothing any more. An acknowledged record is
+// written on every member of the ISR then, and synced on none. A process that is killed loses nothing of it, and a broker that may have
+// lost some leaves the ISR while another member remains. What is left: the last member comes back from a loss of power, and leads with what its
+// disk has kept. From then on nothing is claimed of that partition's records. Of all others, and without such a fault, everything is.
+//
+// It rests on the nodes' own events, which are held against each other by metadata-agreement and epoch-monotonic.
+type unsynced struct {
+	on      bool
+	applied map[uint64]*history.Apply // by raft index
+}
+
+func newUnsynced(run *history.Run) unsynced {
+	return unsynced{on: run.Contract.Flush == "none", applied: map[uint64]*history.Apply{}}
+}
+
+func (u *unsynced) see(e *history.Event) {
+	if a, ok := e.Body.(*history.Apply); ok && u.on && a.Outcome == history.Applied && (a.Command == "register_broker" || len(a.Changes) > 0) {
+		u.applied[a.Index] = a
+	}
+}
+
+// exempt lists the partitions of which nothing is claimed, each with the reason.
+func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
+	out := map[partition]string{}
+	lost := map[int32]*history.Fault{} // what may have taken unsynced records from a node, the first of it
+	for _, f := range faults {
+		if f.Kind != "power-loss" && f.Kind != "fsync-error" || !u.on {
+			continue
+		}
+		for _, n := range f.Nodes {
+			if lost[n] == nil {
+				lost[n] = f
+			}
+		}
+	}
+	if len(lost) == 0 {
+		return out
+	}
+	isr := map[partition][]int32{}
+	for _, index := range slices.Sorted(maps.Keys(u.applied)) {
+		a := u.applied[index]
+		for _, ch := range a.Changes {
+			isr[partition{ch.Topic, ch.Partition}] = ch.ISR
+		}
+		if a.Command != "register_broker" {
+			continue
+		}
+		var id int32
+		if _, err := fmt.Sscanf(a.Key, "broker-%d", &id); err != nil || lost[id] == nil {
+			continue
+		}
+		for p, members := range isr {
+			if len(members) == 1 && members[0] == id && out[p] == "" {
+				out[p] = fmt.Sprintf("%s was the last in-sync replica of %s when it came back after fault %d, %s", node(id), p, lost[id].ID, lost[id].Words())
+			}
+		}
+	}
+	return out
+}
+
+// unclaimed says in one sentence which partitions are exempt; "" if none is.
+func unclaimed(exempt map[partition]string, among []partition) string {
+	var parts []partition
+	for _, p := range among {
+		if exempt[p] != "" {
+			parts = append(parts, p)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	slices.SortFunc(parts, func(a, b partition) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
+	})
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.String()
+	}
+	text := strings.Join(names, ", ")
+	if len(names) > maxListed {
+		text = fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
+	}
+	return fmt.Sprintf("nothing is claimed of %s, whose records are not synced: %s", text, exempt[parts[0]])
+}
