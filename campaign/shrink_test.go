@@ -114,3 +114,64 @@ func TestAMemoThatWasEditedIsRefused(t *testing.T) {
 		t.Errorf("%v %v", m, err)
 	}
 }
+
+// doerFunc fails with a class where it says so.
+type doerFunc func(s *scenario.Scenario) bool
+
+func (f doerFunc) Do(j Job) (*Answer, error) {
+	s, err := scenario.Parse("plan.yaml", []byte(j.Scenario))
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{Seed: j.Seed, Executed: j.Scenario}
+	if f(s) {
+		a.Failures = []Failure{{Class: cachedLeader, Sentence: "it fails"}}
+	}
+	return a, nil
+}
+
+// What three kills do one after the other, none of them dispensable, a partition of the leader does alone, where one replica suffices.
+func TestShrinkPutsOneFaultInThePlaceOfSeveral(t *testing.T) {
+	s := busy(t)
+	s.Sim, s.Flush = scenario.Sim{}, scenario.FlushNone
+	kill := s.Faults[0]
+	var faults []scenario.Fault
+	for _, target := range []string{"n1", "n2", "n3"} {
+		kill.Target = target
+		faults = append(faults, kill)
+	}
+	for _, c := range []struct {
+		name string
+		also func(s *scenario.Scenario, f scenario.Fault) bool // one fault that does it as well
+		want int
+	}{
+		{"a partition", func(s *scenario.Scenario, f scenario.Fault) bool {
+			return f.Kind == "partition" && f.Target == scenario.TargetRaftLeader && f.For.In(s.ElectionInterval) >= time.Second
+		}, 1},
+		{"where one replica suffices", func(s *scenario.Scenario, f scenario.Fault) bool {
+			return f.Kind == "pause" && s.Topics[0].MinInsyncReplicas == 1
+		}, 1},
+		{"nothing else", func(*scenario.Scenario, scenario.Fault) bool { return false }, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := shrinkOptions(t)
+			o.Plans = []*scenario.Scenario{s.WithFaults(faults)}
+			o.Doer = doerFunc(func(s *scenario.Scenario) bool {
+				var killed []string
+				for _, f := range s.Faults {
+					if f.Kind == "kill" {
+						killed = append(killed, f.Target)
+					}
+				}
+				return strings.Join(killed, " ") == "n1 n2 n3" || len(s.Faults) == 1 && c.also(s, s.Faults[0])
+			})
+			got, err := Shrink(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got.Plan.Faults) != c.want || got.Plan.Flush != "" {
+				t.Errorf("%d faults, want %d:\n%s", len(got.Plan.Faults), c.want, got.Plan.YAML())
+			}
+		})
+	}
+}
