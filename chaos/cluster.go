@@ -37,27 +37,37 @@ type Sink interface {
 // Fault kinds of this version.
 const (
 	Kill       = "kill"        // SIGKILL; healing starts the node again on the same data
-	Stop       = "stop"        // SIGTERM; healing starts it again (later version)
+	Stop       = "stop"        // SIGTERM, and the node ends by itself with exit code 0; healing starts it again
 	RestartAll = "restart-all" // SIGKILL all nodes at once; healing starts all
 	Pause      = "pause"       // SIGSTOP or the freezer; healing resumes
 	Partition  = "partition"   // the targets are cut from all other nodes, with Clients also from clients
 
-	// Of the simulator alone, in this version.
+	Rolling   = "rolling-restart" // the targets are stopped and started one after the other, each Every at the earliest, once the last one is back
+	CrashLoop = "crash-loop"      // the targets are killed and started, each Every, until healing
+
 	OneWay     = "partition-one-way"  // like Partition, but Way "in" (the targets hear nothing) or "out" (nobody hears them)
 	Bridge     = "bridge"             // the two targets are cut from each other; everyone else reaches both
+	AllApart   = "all-apart"          // every target is cut from every other
+	ClientsCut = "partition-clients"  // the targets are cut from clients, and from nobody else
 	Flapping   = "flapping-partition" // a Partition that is there for Every, gone for Every, and so on
 	Reset      = "connection-reset"   // the clients' connections to the targets are reset, each Every
-	PowerLoss  = "power-loss"         // the targets lose power at once, and with it what was not synced; healing starts them
-	DiskCrash  = "disk-crash"         // a Kill in the middle of the targets' next disk operation
-	DiskFull   = "disk-full"          // nothing more can be written; the targets stop, healing starts them
-	SlowDisk   = "slow-disk"          // every call takes Factor times as long
-	WriteError = "write-error"        // writes fail; the targets stop, healing starts them
-	SyncError  = "fsync-error"        // syncs fail; the targets stop, healing starts them
-	ReadError  = "read-error"         // reads fail
-	BitRot     = "bit-rot"            // the targets are killed and one bit of Files turns over; healing restores it and starts them
-	ClockJump  = "clock-jump"         // the targets' clocks jump By
-	ClockRate  = "clock-rate"         // the targets' clocks run PPM millionths faster
-	SlowNode   = "slow-node"          // the targets' processor takes Factor times as long
+
+	Delay     = "link-delay"  // what goes to and comes from the targets takes By longer, and up to Jitter more
+	Bandwidth = "bandwidth"   // no more than BytesPerSecond go to or come from the targets on each link
+	Loss      = "packet-loss" // of what comes to the targets, PPM millionths are lost
+
+	// Of the simulator alone, in this version.
+	PowerLoss  = "power-loss"  // the targets lose power at once, and with it what was not synced; healing starts them
+	DiskCrash  = "disk-crash"  // a Kill in the middle of the targets' next disk operation
+	DiskFull   = "disk-full"   // nothing more can be written; the targets stop, healing starts them
+	SlowDisk   = "slow-disk"   // every call takes Factor times as long
+	WriteError = "write-error" // writes fail; the targets stop, healing starts them
+	SyncError  = "fsync-error" // syncs fail; the targets stop, healing starts them
+	ReadError  = "read-error"  // reads fail
+	BitRot     = "bit-rot"     // the targets are killed and one bit of Files turns over; healing restores it and starts them
+	ClockJump  = "clock-jump"  // the targets' clocks jump By
+	ClockRate  = "clock-rate"  // the targets' clocks run PPM millionths faster
+	SlowNode   = "slow-node"   // the targets' processor takes Factor times as long
 
 	// ClientCrash kills clients: their connections close, what they await is never answered, what they remember is gone. Healing brings
 	// them back as new incarnations. Its target is the clients themselves; of the simulator alone, in this version.
@@ -80,21 +90,33 @@ const (
 // Parameters of the kinds that have any. Zero values are those of the kinds without.
 type Parameters struct {
 	Way    string        // OneWay
-	Every  time.Duration // Flapping, Reset
+	Every  time.Duration // Flapping, Reset, Rolling, CrashLoop
 	Factor int64         // SlowDisk, SlowNode
-	By     time.Duration // ClockJump: forward, or back if negative
-	PPM    int64         // ClockRate: faster, or slower if negative
+	By     time.Duration // ClockJump: forward, or back if negative; Delay: more than 0
+	PPM    int64         // ClockRate: faster, or slower if negative; Loss: more than 0
 	Files  string        // BitRot
+
+	Jitter         time.Duration // Delay: at most so much more
+	BytesPerSecond int64         // Bandwidth
 }
 
 // Lone reports whether a fault of this kind takes a node out of the game, or holds it, or cuts it off: two of these on one node would heal
 // each other on a real cluster. The others may come on top of anything.
 func Lone(kind string) bool {
 	switch kind {
-	case Reset, SlowDisk, ReadError, ClockJump, ClockRate, SlowNode, ClientCrash:
+	case Reset, Delay, Bandwidth, Loss, SlowDisk, ReadError, ClockJump, ClockRate, SlowNode, ClientCrash:
 		return false
 	}
 	return true
+}
+
+// TakesClients reports whether a fault of this kind may extend to the links between clients and its targets.
+func TakesClients(kind string) bool {
+	switch kind {
+	case Partition, OneWay, Flapping, Delay, Bandwidth, Loss:
+		return true
+	}
+	return false
 }
 
 // ErrLapsed is wrapped by a Probe's error that says: the fault is seen not to be in effect, although nobody has healed it. Any other
@@ -106,7 +128,7 @@ type Spec struct {
 	ID      int
 	Kind    string
 	Nodes   []int32
-	Clients bool   // Partition, OneWay, Flapping: cut clients from the targets too
+	Clients bool   // faults of links (see TakesClients): those of clients to the targets too
 	Client  string // ClientCrash: name of the client, or gen.AllClients; Nodes is empty then
 	Parameters
 }

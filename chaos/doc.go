@@ -13,5 +13,6 @@
 //	  - chaos/runner: the shell that drives a Loop with real time, a real Cluster and real clients.
 //	  - chaos/docker, chaos/process: drivers.
 //	  - chaos/owner: whose a thing is, and what a run that is gone has left behind.
+//	  - chaos/restart: rolling restarts and crash loops, on nodes that a driver lends.
 //	  - chaos/ports, chaos/knock: the ports of nodes before they start, and the shortest question to a node.
 package chaos

@@ -106,8 +106,8 @@ func (c *cluster) Capabilities() chaos.Capabilities { return Capabilities() }
 // Capabilities says what the driver can do where an engine is there.
 func Capabilities() chaos.Capabilities {
 	return chaos.Capabilities{
-		chaos.Kill: "", chaos.RestartAll: "", chaos.Pause: "", chaos.Partition: "",
-		chaos.Stop: "not in this version",
+		chaos.Kill: "", chaos.Stop: "", chaos.RestartAll: "", chaos.Rolling: "", chaos.CrashLoop: "", chaos.Pause: "",
+		chaos.Partition: "",
 	}
 }
 
@@ -336,6 +336,11 @@ func (c *cluster) Close(ctx context.Context) error {
 
 func (c *cluster) close(ctx context.Context) error {
 	var errs []error
+	for _, f := range c.faults {
+		if cycle := f.cycling(); cycle != nil {
+			cycle.Abandon()
+		}
+	}
 	if c.engine != nil {
 		for _, f := range c.faults {
 			f.abandon()

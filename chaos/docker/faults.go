@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"soak/chaos"
+	"soak/chaos/restart"
 	"soak/history"
 )
 
@@ -29,6 +30,8 @@ type fault struct {
 	killed []struck
 	paused []struck
 	cuts   []*cut
+
+	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
 }
 
 // struck is a node's life that a fault has struck.
@@ -68,7 +71,11 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 	var evidence []history.Evidence
 	switch s.Kind {
 	case chaos.Kill, chaos.RestartAll:
-		evidence, err = c.kill(ctx, f, targets)
+		evidence, err = c.endAll(ctx, f, targets, chaos.Kill)
+	case chaos.Stop:
+		evidence, err = c.endAll(ctx, f, targets, chaos.Stop)
+	case chaos.Rolling, chaos.CrashLoop:
+		evidence, err = c.cycle(ctx, f, targets)
 	case chaos.Pause:
 		evidence, err = c.pause(ctx, f, targets)
 	case chaos.Partition:
@@ -128,63 +135,6 @@ func (c *cluster) inspect(ctx context.Context, n *node) (*container.State, error
 		return nil, fmt.Errorf("inspecting the container of n%d: the engine gives no state", n.id)
 	}
 	return r.Container.State, nil
-}
-
-// kill sends SIGKILL to all targets before it waits for any.
-func (c *cluster) kill(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
-	ls, err := lives(targets)
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range ls {
-		if id, ok := c.cutOff(l.node); ok {
-			// The rules live in the container's network namespace, and a restart makes a new one without them.
-			return nil, fmt.Errorf("n%d is under partition (fault %d): its rules would not survive a restart", l.node.id, id)
-		}
-	}
-	for _, l := range ls {
-		state, err := c.inspect(ctx, l.node)
-		if err != nil {
-			return evidence, err
-		}
-		evidence = append(evidence, seen("before", int64(l.boot), "n%d is %s (boot %d)", l.node.id, state.Status, l.boot))
-		if state.Paused { // on cgroup v1 a frozen process does not die
-			if err := c.unpause(ctx, l.node); err != nil {
-				return evidence, err
-			}
-		}
-	}
-	f.state.Lock()
-	f.killed = ls
-	f.state.Unlock()
-	errs := make([]error, len(ls))
-	var all sync.WaitGroup
-	for i, l := range ls {
-		all.Go(func() {
-			call, cancel := bounded(ctx)
-			defer cancel()
-			l.life.asked.Store(true)
-			if _, err := c.engine.ContainerKill(call, l.node.container.ID, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
-				errs[i] = fmt.Errorf("killing n%d: %w", l.node.id, explain(call, err))
-			}
-		})
-	}
-	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return evidence, err
-	}
-	for _, l := range ls {
-		select {
-		case <-l.life.ended:
-		case <-ctx.Done():
-			return evidence, fmt.Errorf("no evidence that n%d ended: %w", l.node.id, ctx.Err())
-		}
-		if l.life.signal != "killed" {
-			return evidence, fmt.Errorf("n%d was to be killed and ended by itself: %s", l.node.id, l.life.status())
-		}
-		evidence = append(evidence, seen("during", 0, "n%d ended: %s", l.node.id, l.life.status()))
-	}
-	return evidence, nil
 }
 
 // pause freezes the targets' containers.
@@ -249,7 +199,7 @@ func (c *cluster) Probe(ctx context.Context, id int) (evidence []history.Evidenc
 		return nil, fmt.Errorf("probing fault %d: it has not been injected", id)
 	}
 	f.state.Lock()
-	killed, paused, cuts := f.killed, f.paused, f.cuts
+	killed, paused, cuts, cycle := f.killed, f.paused, f.cuts, f.restarts
 	f.state.Unlock()
 	var errs []error
 	add := func(e []history.Evidence, err error) {
@@ -257,6 +207,10 @@ func (c *cluster) Probe(ctx context.Context, id int) (evidence []history.Evidenc
 		if err != nil {
 			errs = append(errs, fmt.Errorf("probing fault %d: %w", id, err))
 		}
+	}
+	if cycle != nil {
+		add(lookAtRestarts(cycle))
+		killed = nil
 	}
 	for _, l := range killed {
 		if _, up := l.node.running(); up {
@@ -295,9 +249,13 @@ func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) 
 	}
 	err := c.resume(ctx, f)
 	evidence, openErr := c.open(ctx, f)
+	var cycleErr error
+	if cycle := f.cycling(); cycle != nil {
+		evidence, cycleErr = cycle.Finish(ctx)
+	}
 	more, startErr := c.seeEnd(ctx, f)
 	evidence = append(evidence, more...)
-	if err = errors.Join(err, openErr, startErr); err != nil {
+	if err = errors.Join(err, openErr, cycleErr, startErr); err != nil {
 		return evidence, fmt.Errorf("healing fault %d (%s): %w", id, f.spec.Kind, err)
 	}
 	f.healed = true
@@ -345,13 +303,16 @@ func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evid
 	errs := make([]error, len(killed))
 	var all sync.WaitGroup
 	for i, l := range killed {
-		all.Go(func() { errs[i] = c.launch(ctx, l.node) })
+		all.Go(func() { errs[i] = c.again(ctx, l) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return evidence, err
 	}
 	for _, l := range killed {
+		if l.untouched() {
+			continue
+		}
 		boot, err := l.node.collector.WaitBoot(ctx, l.boot)
 		if err != nil {
 			return evidence, err
@@ -373,6 +334,9 @@ func (c *cluster) HealAll(ctx context.Context) error {
 	var errs []error
 	for _, id := range ids {
 		errs = append(errs, c.resume(ctx, c.fault(id)))
+		if cycle := c.fault(id).cycling(); cycle != nil {
+			cycle.Abandon()
+		}
 	}
 	for _, id := range ids {
 		errs = append(errs, c.fault(id).pass())

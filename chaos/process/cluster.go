@@ -103,8 +103,8 @@ func (c *cluster) Capabilities() chaos.Capabilities { return Capabilities() }
 // Capabilities says what the driver can do on this machine.
 func Capabilities() chaos.Capabilities {
 	return chaos.Capabilities{
-		chaos.Kill: "", chaos.RestartAll: "", chaos.Pause: "", chaos.Partition: "",
-		chaos.Stop: "not in this version",
+		chaos.Kill: "", chaos.Stop: "", chaos.RestartAll: "", chaos.Rolling: "", chaos.CrashLoop: "", chaos.Pause: "",
+		chaos.Partition: "",
 	}
 }
 
@@ -252,6 +252,9 @@ func (c *cluster) Close(ctx context.Context) error {
 }
 
 func (c *cluster) close(ctx context.Context) error {
+	for _, f := range c.faults {
+		f.abandonRestarts()
+	}
 	errs := []error{c.endAll(ctx)}
 	left := errs[0] != nil
 	for _, n := range c.nodes {

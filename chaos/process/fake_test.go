@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -144,4 +145,9 @@ func beat(at string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// contextOf is a shorter time within the fixture's.
+func contextOf(f fixture, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(f.ctx, d)
 }

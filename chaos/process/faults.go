@@ -11,6 +11,7 @@ import (
 	"soak/chaos"
 	"soak/chaos/owner"
 	"soak/chaos/process/proxy"
+	"soak/chaos/restart"
 	"soak/history"
 )
 
@@ -28,6 +29,8 @@ type fault struct {
 	killed []*life
 	paused []*life
 	held   []*cutLink
+
+	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
 }
 
 // life is the process of a node that a fault has struck.
@@ -71,6 +74,10 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 	switch s.Kind {
 	case chaos.Kill, chaos.RestartAll:
 		evidence, err = c.kill(ctx, f, targets)
+	case chaos.Stop:
+		evidence, err = c.stop(ctx, f, targets)
+	case chaos.Rolling, chaos.CrashLoop:
+		evidence, err = c.cycle(ctx, f, targets)
 	case chaos.Pause:
 		evidence, err = c.pause(ctx, f, targets)
 	case chaos.Partition:
@@ -121,6 +128,20 @@ func lives(targets []*node) ([]*life, error) {
 	return ls, nil
 }
 
+// runs is evidence that a node is there, before a fault ends it.
+func (l *life) runs() history.Evidence {
+	return seen("before", int64(l.boot), "n%d runs (pid %d, boot %d)", l.node.id, l.process.ident.PID, l.boot)
+}
+
+// parallel does something for all lives side by side.
+func parallel(ls []*life, do func(i int, l *life)) {
+	var all sync.WaitGroup
+	for i, l := range ls {
+		all.Go(func() { do(i, l) })
+	}
+	all.Wait()
+}
+
 // kill sends SIGKILL to all targets before it waits for any.
 func (c *cluster) kill(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
 	ls, err := lives(targets)
@@ -128,27 +149,18 @@ func (c *cluster) kill(ctx context.Context, f *fault, targets []*node) (evidence
 		return nil, err
 	}
 	for _, l := range ls {
-		evidence = append(evidence, seen("before", int64(l.boot), "n%d runs (pid %d, boot %d)", l.node.id, l.process.ident.PID, l.boot))
+		evidence = append(evidence, l.runs())
 	}
 	f.state.Lock()
 	f.killed = ls
 	f.state.Unlock()
-	for _, l := range ls {
-		l.process.asked.Store(true)
-		if err := l.process.cmd.Process.Kill(); err != nil {
-			return evidence, fmt.Errorf("killing n%d: %w", l.node.id, err)
+	hows, errs := make([]string, len(ls)), make([]error, len(ls))
+	parallel(ls, func(i int, l *life) { hows[i], errs[i] = l.process.end(ctx, l.node.name(), chaos.Kill) })
+	for i, l := range ls {
+		if errs[i] != nil {
+			return evidence, errs[i]
 		}
-	}
-	for _, l := range ls {
-		select {
-		case <-l.process.ended:
-		case <-ctx.Done():
-			return evidence, fmt.Errorf("no evidence that n%d (pid %d) ended: %w", l.node.id, l.process.ident.PID, ctx.Err())
-		}
-		if l.process.signal != "killed" {
-			return evidence, fmt.Errorf("n%d was to be killed and ended by itself: %s", l.node.id, l.process.status())
-		}
-		evidence = append(evidence, seen("during", 0, "n%d ended: %s", l.node.id, l.process.status()))
+		evidence = append(evidence, seen("during", 0, "n%d ended: %s", l.node.id, hows[i]))
 	}
 	return evidence, nil
 }
@@ -230,8 +242,14 @@ func (c *cluster) Probe(ctx context.Context, id int) ([]history.Evidence, error)
 			evidence = append(evidence, e)
 		}
 	}
-	for _, l := range f.killed {
-		add(l.down())
+	if f.restarts != nil {
+		e, err := f.lookAtRestarts()
+		evidence = append(evidence, e...)
+		add(history.Evidence{}, err)
+	} else {
+		for _, l := range f.killed {
+			add(l.down())
+		}
 	}
 	for _, l := range f.paused {
 		add(l.still())
@@ -292,7 +310,9 @@ func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) 
 		return nil, nil
 	}
 	err := errors.Join(f.resume(), f.release())
-	ends, seeErr := c.seeEnd(ctx, f)
+	ends, cycleErr := f.finishRestarts(ctx)
+	more, seeErr := c.seeEnd(ctx, f)
+	ends, err = append(ends, more...), errors.Join(err, cycleErr)
 	if err = errors.Join(err, seeErr); err != nil {
 		return ends, fmt.Errorf("healing fault %d (%s): %w", id, f.spec.Kind, err)
 	}
@@ -334,13 +354,16 @@ func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evid
 	errs := make([]error, len(killed))
 	var all sync.WaitGroup
 	for i, l := range killed {
-		all.Go(func() { errs[i] = c.launch(ctx, l.node) })
+		all.Go(func() { errs[i] = c.again(ctx, l) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return evidence, err
 	}
 	for _, l := range killed {
+		if l.untouched() {
+			continue
+		}
 		boot, err := l.node.collector.WaitBoot(ctx, l.boot)
 		if err != nil {
 			return evidence, err
@@ -349,6 +372,28 @@ func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evid
 	}
 	flowing, err := c.flowing(ctx, held)
 	return append(evidence, flowing...), err
+}
+
+// untouched reports whether a cycle of restarts that was cut short has not come to this node.
+func (l *life) untouched() bool {
+	p, up := l.node.running()
+	return up && p == l.process && !p.asked.Load()
+}
+
+// again starts a node that a fault has ended. A process that did not end when it was told to is killed first.
+func (c *cluster) again(ctx context.Context, l *life) error {
+	if l.untouched() {
+		return nil
+	}
+	if p, up := l.node.running(); up && p == l.process {
+		p.cmd.Process.Kill() // an error means that it has ended by now
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for n%d to end after SIGKILL: %w", l.node.id, ctx.Err())
+		}
+	}
+	return c.launch(ctx, l.node)
 }
 
 // HealAll undoes every fault: all that is paused goes on, then all links, then all starts. Only then it looks for the evidence.
@@ -363,6 +408,7 @@ func (c *cluster) HealAll(ctx context.Context) error {
 	var errs []error
 	for _, id := range ids {
 		errs = append(errs, c.fault(id).resume())
+		c.fault(id).abandonRestarts()
 	}
 	for _, id := range ids {
 		errs = append(errs, c.fault(id).release())

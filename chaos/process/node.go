@@ -51,6 +51,8 @@ type process struct {
 	signal string
 }
 
+func (n *node) name() string { return fmt.Sprintf("n%d", n.id) }
+
 // running gives the node's process if it has not ended.
 func (n *node) running() (*process, bool) {
 	n.mu.Lock()

@@ -387,7 +387,7 @@ func TestFaultsThatAreNone(t *testing.T) {
 	f := start(t)
 	for name, s := range map[string]chaos.Spec{
 		"unknown kind": {ID: 10, Kind: "meteor", Nodes: []int32{1}},
-		"later kind":   {ID: 11, Kind: chaos.Stop, Nodes: []int32{1}},
+		"other driver": {ID: 11, Kind: chaos.Loss, Nodes: []int32{1}},
 		"no target":    {ID: 12, Kind: chaos.Kill},
 		"unknown node": {ID: 13, Kind: chaos.Kill, Nodes: []int32{4}},
 		"no other side": {ID: 14, Kind: chaos.Partition,

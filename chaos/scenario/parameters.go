@@ -11,13 +11,22 @@ var (
 	fileClasses = []string{chaos.FilesSegment, chaos.FilesRaft, chaos.FilesNode}
 )
 
+// maxDelay bounds a delay: clients and peers give a request up after three seconds.
+const maxDelay = 3 * time.Second
+
 // parameters says which fields a kind of fault needs; those of other kinds are refused with it.
 func parameters(kind string) []string {
 	switch kind {
 	case chaos.OneWay:
 		return []string{"way"}
-	case chaos.Flapping, chaos.Reset:
+	case chaos.Flapping, chaos.Reset, chaos.Rolling, chaos.CrashLoop:
 		return []string{"every"}
+	case chaos.Delay:
+		return []string{"by"}
+	case chaos.Bandwidth:
+		return []string{"bytes_per_second"}
+	case chaos.Loss:
+		return []string{"ppm"}
 	case chaos.SlowDisk, chaos.SlowNode:
 		return []string{"factor"}
 	case chaos.ClockJump:
@@ -30,12 +39,23 @@ func parameters(kind string) []string {
 	return nil
 }
 
+// allowed says which fields a kind of fault may have beside those that it needs.
+func allowed(kind string) []string {
+	if kind == chaos.Delay {
+		return []string{"jitter"}
+	}
+	return nil
+}
+
+// parameterNames are all fields that belong to some kinds alone.
+var parameterNames = []string{"way", "every", "factor", "by", "ppm", "files", "jitter", "bytes_per_second"}
+
 // checkParameters refuses a fault that lacks what its kind needs, or has what belongs to another.
 func (r *reader) checkParameters(o object, f Fault, what string) {
 	need := parameters(f.Kind)
-	for _, name := range []string{"way", "every", "factor", "by", "ppm", "files"} {
+	for _, name := range parameterNames {
 		switch there := o.get(name) != nil; {
-		case there && !contains(need, name):
+		case there && !contains(need, name) && !contains(allowed(f.Kind), name):
 			r.fail(o.at(name), "", "%s: %s does not belong to %s", what, name, f.Kind)
 		case !there && contains(need, name):
 			r.fail(o.at("kind"), "", "%s: %s needs %s", what, f.Kind, name)
@@ -46,13 +66,21 @@ func (r *reader) checkParameters(o object, f Fault, what string) {
 		r.fail(o.at("by"), "by: 2s, or -500ms", "%s: by: the clock would stay where it is", what)
 	case f.Kind == chaos.ClockRate && f.PPM == 0:
 		r.fail(o.at("ppm"), "ppm: 20000 is 2 % fast", "%s: ppm: the clock would run as before", what)
+	case f.Kind == chaos.Delay && f.By <= 0:
+		r.fail(o.at("by"), "by: 50ms", "%s: by: nothing would be delayed", what)
+	case f.Kind == chaos.Delay && (f.By > maxDelay || f.Jitter > maxDelay):
+		r.fail(o.at("by"), "by: 50ms", "%s: by and jitter: more than %s is no delay, but a partition", what, maxDelay)
+	case f.Kind == chaos.Loss && f.PPM <= 0:
+		r.fail(o.at("ppm"), "ppm: 100000 is 10 %", "%s: ppm: nothing would be lost", what)
+	case f.Kind == chaos.CrashLoop && f.Brief && f.For.Fixed != 0 && f.For.Fixed <= f.Every:
+		r.fail(o.at("every"), "every: 500ms", "%s: every: it would be over before it kills a second time", what)
 	case f.Brief && f.For.In(time.Second) == 0:
 		r.fail(o.at("brief"), "for: 50ms", "%s: brief: for is missing: it would last no time at all", what)
 	}
 }
 
 func (f Fault) parametersYAML(p func(string, ...any)) {
-	for _, name := range parameters(f.Kind) {
+	for _, name := range append(parameters(f.Kind), allowed(f.Kind)...) {
 		var v any
 		switch name {
 		case "way":
@@ -67,6 +95,10 @@ func (f Fault) parametersYAML(p func(string, ...any)) {
 			v = f.PPM
 		case "files":
 			v = f.Files
+		case "jitter":
+			v = f.Jitter
+		case "bytes_per_second":
+			v = f.BytesPerSecond
 		}
 		p("    %s: %v\n", name, v)
 	}

@@ -178,7 +178,7 @@ func (r *reader) workloads(n ast.Node) Workloads {
 }
 
 func (r *reader) fault(n ast.Node, what string, s *Scenario) Fault {
-	o := r.object(n, what, "kind", "target", "at", "when", "for", "brief", "clients", "way", "every", "factor", "by", "ppm", "files", "overlap", "nodes", "role")
+	o := r.object(n, what, "kind", "target", "at", "when", "for", "brief", "clients", "way", "every", "factor", "by", "ppm", "files", "jitter", "bytes_per_second", "overlap", "nodes", "role")
 	f := Fault{
 		Kind:    o.word("kind", kinds),
 		Target:  o.text("target", ""),
@@ -194,6 +194,9 @@ func (r *reader) fault(n ast.Node, what string, s *Scenario) Fault {
 			By:     o.duration("by", 0, -maxInterval, maxInterval),
 			PPM:    int64(o.number("ppm", 0, -500_000, 500_000)),
 			Files:  o.word("files", fileClasses),
+
+			Jitter:         o.duration("jitter", 0, 0, maxInterval),
+			BytesPerSecond: int64(o.number("bytes_per_second", 0, 1000, 1<<40)),
 		},
 		Overlap: o.flag("overlap"),
 		Role:    o.text("role", ""),
@@ -204,7 +207,7 @@ func (r *reader) fault(n ast.Node, what string, s *Scenario) Fault {
 	if o.get("at") == nil && f.When == "" {
 		r.fail(n, "at: 3.3 (intervals), or when: leader_check", "%s: says neither at nor when", what)
 	}
-	if f.Kind == chaos.RestartAll && f.Target == "" {
+	if f.Target == "" && (f.Kind == chaos.RestartAll || f.Kind == chaos.AllApart || f.Kind == chaos.Rolling) {
 		f.Target = TargetAll
 	}
 	for _, item := range o.list("nodes") {
@@ -251,9 +254,11 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 	case f.Kind == chaos.RestartAll && t.Role != TargetAll:
 		r.fail(o.at("target"), "leave target out", "%s: restart-all has the target all", what)
 	case f.Kind == chaos.Partition && t.Role == TargetAll:
-		r.fail(o.at("target"), "partition one node", "%s: a partition of all nodes leaves nobody on the other side", what)
-	case f.Clients && f.Kind != chaos.Partition && f.Kind != chaos.OneWay && f.Kind != chaos.Flapping:
-		r.fail(o.at("clients"), "", "%s: clients belongs to a partition", what)
+		r.fail(o.at("target"), "partition one node, or kind: all-apart", "%s: a partition of all nodes leaves nobody on the other side", what)
+	case f.Kind == chaos.AllApart && t.Role != TargetAll:
+		r.fail(o.at("target"), "leave target out, or kind: bridge for one pair", "%s: all-apart has the target all", what)
+	case f.Clients && !chaos.TakesClients(f.Kind):
+		r.fail(o.at("clients"), "", "%s: clients belongs to a fault of links between nodes", what)
 	case (f.Kind == chaos.ClientCrash) != (t.Role == targetClient):
 		if f.Kind == chaos.ClientCrash {
 			r.fail(o.at("target"), "target: produce-1, metadata-1, consume-1, autocreate, or clients for all of them", "%s: a client-crash is of clients, and %q is none", what, f.Target)

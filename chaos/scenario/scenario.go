@@ -84,7 +84,7 @@ type Fault struct {
 	When    string // "", "leader_check", "isr_shrunk" or "leader_changed"
 	For     Span   // lower bounds apply: see Window
 	Brief   bool   // lasts For exactly, without the lower bounds
-	Clients bool   // partition: clients are cut off as well
+	Clients bool   // faults of links: those of clients as well
 	chaos.Parameters
 	Overlap bool // may begin while another fault is active or the cluster is not whole
 
@@ -177,7 +177,8 @@ func (s *Scenario) WithFaults(faults []Fault) *Scenario {
 
 // kinds of fault that a schedule may hold in this version, in the order that help lists them.
 var kinds = []string{
-	chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping, chaos.Reset,
+	chaos.Kill, chaos.Stop, chaos.RestartAll, chaos.Rolling, chaos.CrashLoop, chaos.Pause,
+	chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping, chaos.Reset, chaos.Delay, chaos.Bandwidth, chaos.Loss,
 	chaos.PowerLoss, chaos.DiskCrash, chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.BitRot,
 	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode, chaos.ClientCrash,
 }

@@ -25,6 +25,8 @@ type fault struct {
 	rot       []rotten
 	keepsDown bool // nodes that are down already are held down as well
 	crash     bool // of clients: it waits for something to cut off
+	rolled    bool // a rolling restart has come to its end
+	kills     int  // of a crash loop
 }
 
 // Capabilities says which kinds of fault the simulator can do: all that scenarios know.
@@ -49,6 +51,13 @@ func (s *sim) inject(spec chaos.Spec) {
 	switch spec.Kind {
 	case chaos.Kill, chaos.RestartAll:
 		s.killAll(f)
+	case chaos.Stop:
+		s.stopAll(f)
+	case chaos.Rolling:
+		s.rollFrom(f, 0)
+	case chaos.CrashLoop:
+		f.struck = s.targets(f)
+		s.crashEach(f)
 	case chaos.PowerLoss:
 		s.losePower(f)
 	case chaos.DiskCrash:
@@ -130,8 +139,13 @@ func (s *sim) heal(id int) {
 	f.healed = true
 	s.active = slices.DeleteFunc(s.active, func(x *fault) bool { return x == f })
 	switch f.spec.Kind {
-	case chaos.Kill, chaos.RestartAll, chaos.PowerLoss, chaos.DiskCrash:
+	case chaos.Kill, chaos.Stop, chaos.RestartAll, chaos.PowerLoss, chaos.DiskCrash:
 		s.release(f)
+	case chaos.Rolling:
+		s.overWhenRolled(f)
+	case chaos.CrashLoop:
+		f.see("after", fmt.Sprintf("%d kills in all", f.kills), int64(f.kills), s.now)
+		s.overWhenUp(f)
 	case chaos.Pause:
 		for _, n := range f.struck {
 			n.resume()

@@ -14,6 +14,71 @@ func (s *sim) kill(n *node) {
 	s.exit(n, "killed", -1, true)
 }
 
+// stop ends a node as SIGTERM does: in order, with exit code 0. What it has not synced stays in the page cache, as after a kill.
+func (s *sim) stop(n *node) {
+	n.down()
+	n.fs.Crash(s.now)
+	s.exit(n, "", 0, true)
+}
+
+// stopAll stops nodes, until the fault is healed.
+func (s *sim) stopAll(f *fault) {
+	for _, n := range s.targets(f) {
+		if n.alive() {
+			s.stop(n)
+			f.hold(n)
+			s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1)
+		}
+	}
+}
+
+// rollFrom stops and starts the targets one after the other, beginning with the i-th: the next one once the last is up, and Every after it
+// was stopped. Healing does away with that wait.
+func (s *sim) rollFrom(f *fault, i int) {
+	ns := s.targets(f)
+	if i == len(ns) {
+		f.rolled = true
+		return
+	}
+	n, began := ns[i], s.now
+	if n.alive() {
+		s.stop(n)
+		s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1)
+		s.revive(n)
+	}
+	s.when(func() bool {
+		return (n.core != nil || n.held > 0 || n.broken > 0) && (f.healed || s.now >= began+int64(f.spec.Every))
+	}, 0, func() {
+		f.see("during", fmt.Sprintf("n%d: up again, boot %d", n.id, n.boot), 1, s.now)
+		s.rollFrom(f, i+1)
+	})
+}
+
+// crashEach kills the targets and starts them again, each Every, until healing.
+func (s *sim) crashEach(f *fault) {
+	for _, n := range s.targets(f) {
+		if n.alive() {
+			s.kill(n)
+			f.kills++
+			s.prove(f, fmt.Sprintf("n%d: signal: killed", n.id), 1)
+		}
+		s.revive(n)
+	}
+	s.at(s.now+int64(f.spec.Every), func() {
+		if !f.healed {
+			s.crashEach(f)
+		}
+	})
+}
+
+// overWhenRolled answers once a rolling restart has come to its last node.
+func (s *sim) overWhenRolled(f *fault) {
+	s.when(func() bool { return f.rolled }, 0, func() {
+		f.see("after", fmt.Sprintf("all %d nodes were restarted", len(f.spec.Nodes)), int64(len(f.spec.Nodes)), s.now)
+		s.over(f)
+	})
+}
+
 // hold keeps a node down until the fault is healed.
 func (f *fault) hold(n *node) {
 	n.held++

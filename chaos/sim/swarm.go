@@ -27,6 +27,7 @@ var swarmKinds = []string{
 	chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping, chaos.Reset,
 	chaos.PowerLoss, chaos.DiskCrash, chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.BitRot,
 	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode, chaos.ClientCrash,
+	chaos.Stop, chaos.Rolling, chaos.CrashLoop,
 }
 
 // Draw makes a seed's own scenario (swarm testing, Groce et al., ISSTA 2012): each draws which faults there are and how often, the shape
@@ -218,6 +219,11 @@ func (d *draw) fault(kind string, at time.Duration) scenario.Fault {
 		f.Every = d.scaled(50*time.Millisecond, 2*time.Second)
 	case chaos.Reset:
 		f.Every = d.scaled(20*time.Millisecond, time.Second)
+	case chaos.Rolling:
+		f.Every = d.scaled(50*time.Millisecond, 2*time.Second)
+	case chaos.CrashLoop:
+		f.Every = d.scaled(20*time.Millisecond, time.Second)
+		f.For = scenario.Fixed(f.Every * time.Duration(d.in(2, 8)))
 	case chaos.SlowDisk:
 		f.Factor = d.factor(d.s.Sim.SyncMax, slowestSync)
 	case chaos.SlowNode:
@@ -252,6 +258,8 @@ func (d *draw) target(kind string) string {
 		return scenario.TargetAll
 	case chaos.ClientCrash:
 		return d.client()
+	case chaos.Rolling:
+		return pick(d, scenario.TargetAll, scenario.TargetAll, group)
 	case chaos.Bridge:
 		return group
 	case chaos.PowerLoss, chaos.DiskCrash, chaos.Reset:

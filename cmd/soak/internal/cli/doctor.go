@@ -110,7 +110,10 @@ func engineFindings(ctx context.Context) []finding {
 // faultKinds are the faults of this version, in the order of lists.
 var faultKinds = []struct{ kind, what string }{
 	{chaos.Kill, "SIGKILL; the node is started again on the same data"},
+	{chaos.Stop, "SIGTERM; the node ends by itself and is started again"},
 	{chaos.RestartAll, "SIGKILL of all nodes at once; all are started again"},
+	{chaos.Rolling, "each node is stopped and started, one after the other (every: 2s at the earliest)"},
+	{chaos.CrashLoop, "the node is killed and started, again and again (every: 500ms)"},
 	{chaos.Pause, "the node stands still (SIGSTOP, freezer) and goes on where it was"},
 	{chaos.Partition, "the node is cut off from the others; with clients: true from clients too"},
 	{chaos.OneWay, "the node hears nothing (way: in) or is not heard (way: out)"},
