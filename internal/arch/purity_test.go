@@ -3,10 +3,12 @@ package arch
 import (
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +30,20 @@ var refusedImports = []string{"sync", "sync/atomic", "os", "os/", "io/fs", "net"
 
 // clock names the functions of package time that read a clock or wait for one.
 var clock = []string{"Now", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Since", "Until"}
+
+// sources imports packages of the standard library from their source. A test that is built with -trimpath does not know where that is;
+// the go command does.
+func sources(t *testing.T, fset *token.FileSet) types.Importer {
+	t.Helper()
+	if build.Default.GOROOT == "" {
+		root, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			t.Fatalf("asking the go command for its GOROOT: %v", err)
+		}
+		build.Default.GOROOT = strings.TrimSpace(string(root))
+	}
+	return importer.ForCompiler(fset, "source", nil)
+}
 
 // impure lists what a file of a pure package may not hold.
 func impure(fset *token.FileSet, f *ast.File, info *types.Info, floats bool) []string {
@@ -133,7 +149,7 @@ func TestImpureLinesAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}}
-			if _, err := (&types.Config{Importer: importer.ForCompiler(fset, "source", nil)}).Check("x", fset, []*ast.File{f}, info); err != nil {
+			if _, err := (&types.Config{Importer: sources(t, fset)}).Check("x", fset, []*ast.File{f}, info); err != nil {
 				t.Fatal(err)
 			}
 			found := impure(fset, f, info, true)
@@ -151,7 +167,7 @@ func TestSortedKeysAreLetThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}}
-	if _, err := (&types.Config{Importer: importer.ForCompiler(fset, "source", nil)}).Check("x", fset, []*ast.File{f}, info); err != nil {
+	if _, err := (&types.Config{Importer: sources(t, fset)}).Check("x", fset, []*ast.File{f}, info); err != nil {
 		t.Fatal(err)
 	}
 	if found := impure(fset, f, info, true); len(found) > 0 {
