@@ -1,6 +1,8 @@
 package docker
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -85,6 +87,61 @@ func TestACutNamesItsPeers(t *testing.T) {
 	}
 	if slices.Contains(args, "n1=172.30.0.11") {
 		t.Error("n1 is cut off from itself")
+	}
+}
+
+// Which rules a fault of links sets in which namespace.
+func TestTheShapesOfCuts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spec chaos.Spec
+		want string // of each cut: the node, its peers, and what else
+	}{
+		"partition":         {chaos.Spec{Kind: chaos.Partition, Nodes: []int32{1}}, "n1: n2 n3"},
+		"of two":            {chaos.Spec{Kind: chaos.Partition, Nodes: []int32{1, 3}}, "n1: n2; n3: n2"},
+		"with clients":      {chaos.Spec{Kind: chaos.Partition, Nodes: []int32{1}, Clients: true}, "n1: n2 n3 others"},
+		"one way":           {chaos.Spec{Kind: chaos.OneWay, Nodes: []int32{2}, Parameters: chaos.Parameters{Way: chaos.WayOut}}, "n2: n1 n3 way out"},
+		"bridge":            {chaos.Spec{Kind: chaos.Bridge, Nodes: []int32{1, 3}}, "n1: n3"},
+		"all apart":         {chaos.Spec{Kind: chaos.AllApart, Nodes: []int32{1, 2, 3}}, "n1: n2 n3; n2: n3"},
+		"clients alone":     {chaos.Spec{Kind: chaos.ClientsCut, Nodes: []int32{2}}, "n2: others but n1 n3"},
+		"flapping":          {chaos.Spec{Kind: chaos.Flapping, Nodes: []int32{2}, Parameters: chaos.Parameters{Every: time.Second}}, "n2: n1 n3 every 1s"},
+		"reset":             {chaos.Spec{Kind: chaos.Reset, Nodes: []int32{2}, Parameters: chaos.Parameters{Every: time.Second}}, "n2: others but n1 n3 reset every 1s"},
+		"loss":              {chaos.Spec{Kind: chaos.Loss, Nodes: []int32{1, 2}, Parameters: chaos.Parameters{PPM: 9}}, "n1: n2 n3 way in ppm 9; n2: n1 n3 way in ppm 9"},
+		"nobody else there": {chaos.Spec{Kind: chaos.Partition, Nodes: []int32{1, 2, 3}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := laidOut(3)
+			targets, err := c.targets(tc.spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, k := range c.cutsOf(tc.spec, targets) {
+				r := c.rules(k)
+				words := slices.Sorted(maps.Keys(r.Peers))
+				if r.Others {
+					words = append(words, "others")
+				}
+				if len(r.Spare) > 0 {
+					words = append(append(words, "but"), slices.Sorted(maps.Keys(r.Spare))...)
+				}
+				if r.Way != "" {
+					words = append(words, "way", r.Way)
+				}
+				if r.PPM != 0 {
+					words = append(words, "ppm", fmt.Sprint(r.PPM))
+				}
+				if r.Reset {
+					words = append(words, "reset")
+				}
+				if r.Every != 0 {
+					words = append(words, "every", r.Every.String())
+				}
+				got = append(got, fmt.Sprintf("n%d: %s", k.node.id, strings.Join(words, " ")))
+			}
+			if got := strings.Join(got, "; "); got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
 	}
 }
 

@@ -23,11 +23,13 @@ import (
 // renewEvery is how often a lease of sidecar.LeaseTime is renewed: one that is lost now and then does no harm.
 const renewEvery = sidecar.LeaseTime / 5
 
-// cut is one node's part of a partition: a sidecar in its namespace and the conversation with it.
+// cut is one node's part of a fault of links: a sidecar in its namespace and the conversation with it.
 type cut struct {
 	node    *node
 	peers   []*node
+	spare   []*node // where clients are cut off and these are not
 	clients bool
+	spec    chaos.Spec
 	table   string
 
 	container *testcontainers.DockerContainer // set by begin, for finish
@@ -41,7 +43,7 @@ type cut struct {
 }
 
 func newCut(n *node, peers []*node, s chaos.Spec) *cut {
-	return &cut{node: n, peers: peers, clients: s.Clients, table: "soak-" + strconv.Itoa(s.ID)}
+	return &cut{node: n, peers: peers, clients: s.Clients, spec: s, table: "soak-" + strconv.Itoa(s.ID)}
 }
 
 // begin starts the sidecar. It has root's NET_ADMIN in the node's network namespace, and no other right.

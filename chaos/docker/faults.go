@@ -78,7 +78,7 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 		evidence, err = c.cycle(ctx, f, targets)
 	case chaos.Pause:
 		evidence, err = c.pause(ctx, f, targets)
-	case chaos.Partition:
+	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping, chaos.Reset, chaos.Loss:
 		evidence, err = c.partition(ctx, f, targets)
 	}
 	return evidence, wrap(err)

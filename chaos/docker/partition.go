@@ -2,33 +2,59 @@ package docker
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"soak/chaos"
 	"soak/chaos/docker/sidecar"
 	"soak/chaos/knock"
 	"soak/history"
 )
 
-// partition starts a sidecar in each target's network namespace, has it count what passes, then drop, and waits for the
-// counters each time.
+// cutsOf are the parts of a fault of links, one for each namespace that needs rules.
+func (c *cluster) cutsOf(s chaos.Spec, targets []*node) (cuts []*cut) {
+	for i, n := range targets {
+		var peers, spare []*node
+		for _, o := range c.nodes {
+			switch at := slices.Index(targets, o); {
+			case o == n:
+			case s.Kind == chaos.ClientsCut || s.Kind == chaos.Reset:
+				spare = append(spare, o)
+			case s.Kind == chaos.Bridge || s.Kind == chaos.AllApart:
+				if at > i { // each pair once: rules at one end are enough
+					peers = append(peers, o)
+				}
+			case s.Kind == chaos.Loss || at < 0: // each receiver loses for itself
+				peers = append(peers, o)
+			}
+		}
+		k := newCut(n, peers, s)
+		k.spare = spare
+		k.clients = s.Clients || spare != nil
+		if len(peers) > 0 || k.clients {
+			cuts = append(cuts, k)
+		}
+	}
+	return cuts
+}
+
+// partition starts a sidecar in the network namespace of each node that needs rules, has it count what passes, then drop, and waits for
+// the counters each time.
 func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
-	others := slices.DeleteFunc(slices.Clone(c.nodes), func(n *node) bool { return slices.Contains(targets, n) })
-	if len(others) == 0 && !f.spec.Clients {
+	cuts := c.cutsOf(f.spec, targets)
+	if len(cuts) == 0 {
 		return nil, errors.New("there is nobody on the other side")
 	}
 	if _, err := lives(targets); err != nil {
 		return nil, err
-	}
-	cuts := make([]*cut, len(targets))
-	for i, n := range targets {
-		cuts[i] = newCut(n, others, f.spec)
 	}
 	f.state.Lock()
 	f.cuts = cuts // before anything is set: what has been started is found from here
@@ -148,13 +174,25 @@ func (c *cluster) counted(ctx context.Context, k *cut, state string) error {
 
 // missing names a link without packets that should have some, or "".
 func (c *cluster) missing(ctx context.Context, k *cut, r sidecar.Report) string {
+	if k.spec.Kind == chaos.Loss && r.State == sidecar.Dropping {
+		for _, n := range r.Packets { // a share of few packets may be none
+			if n > 0 {
+				return ""
+			}
+		}
+		return fmt.Sprintf("a packet to n%d to be lost", k.node.id)
+	}
 	for _, peer := range k.peers {
 		// A node that is down or frozen sends nothing, and a link that another fault cuts carries nothing.
-		if _, other := c.cutBetween(k, peer); other || !c.responsive(ctx, peer) {
+		sender, rule, link := peer, fmt.Sprintf("in n%d", peer.id), fmt.Sprintf("n%d→n%d", peer.id, k.node.id)
+		if k.way() == sidecar.Out {
+			sender, rule, link = k.node, fmt.Sprintf("out n%d", peer.id), fmt.Sprintf("n%d→n%d", k.node.id, peer.id)
+		}
+		if _, other := c.cutBetween(k, peer); other || !c.responsive(ctx, sender) {
 			continue
 		}
-		if rule := fmt.Sprintf("in n%d", peer.id); r.Packets[rule] == 0 {
-			return fmt.Sprintf("packets n%d→n%d", peer.id, k.node.id)
+		if r.Packets[rule] == 0 {
+			return "packets " + link
 		}
 	}
 	return ""
@@ -162,16 +200,68 @@ func (c *cluster) missing(ctx context.Context, k *cut, r sidecar.Report) string 
 
 // clientsSee asks the node as a client does.
 func (c *cluster) clientsSee(ctx context.Context, k *cut, state string) string {
-	answered := knock.Answered(ctx, k.node.port.Addr()) == nil
+	rule := "in others"
+	if k.way() == sidecar.Out {
+		rule = "out others"
+	}
 	switch {
 	case !c.responsive(ctx, k.node):
 		return ""
-	case state == sidecar.Passing && !answered:
-		return "an answer to a client"
-	case state == sidecar.Dropping && (answered || k.report().Packets["in others"] == 0):
-		return "a client's packets to be dropped"
+	case state == sidecar.Passing:
+		if knock.Answered(ctx, k.node.port.Addr()) != nil {
+			return "an answer to a client"
+		}
+	case k.spec.Kind == chaos.Reset:
+		if !severed(ctx, k.node.port.Addr(), k.spec.Every+knock.Time) || k.counted("others") == 0 {
+			return "a client's connection to be reset"
+		}
+	case k.spec.Kind == chaos.Loss || k.spec.Kind == chaos.Flapping:
+		knock.Answered(ctx, k.node.port.Addr()) // the counters tell what came of it
+		if k.spec.Kind == chaos.Flapping && k.report().Packets[rule] == 0 {
+			return "a client's packets to be dropped"
+		}
+	default:
+		if knock.Answered(ctx, k.node.port.Addr()) == nil || k.report().Packets[rule] == 0 {
+			return "a client's packets to be dropped"
+		}
 	}
 	return ""
+}
+
+// severed opens a connection as a client does, keeps it busy, and reports whether it ended before the client would have ended it.
+func severed(ctx context.Context, addr string, within time.Duration) bool {
+	conn, err := knock.On(ctx, addr)
+	if err != nil {
+		return !isTimeout(err) // it was refused, or reset at once
+	}
+	defer conn.Close()
+	const size = 1 << 16 // of a request that never gets to its end: a byte at a time, for a connection without packets meets no rule
+	if _, err := conn.Write(binary.BigEndian.AppendUint32(nil, size)); err != nil {
+		return !isTimeout(err)
+	}
+	b := make([]byte, 512)
+	for end := time.Now().Add(within); time.Now().Before(end) && ctx.Err() == nil; {
+		conn.SetReadDeadline(time.Now().Add(lookEvery / 2)) // where it cannot be set the read tells
+		conn.SetWriteDeadline(time.Now().Add(knock.Time))
+		if _, err := conn.Read(b); err != nil && !isTimeout(err) {
+			return true
+		}
+		if _, err := conn.Write(b[:1]); err != nil && !isTimeout(err) {
+			return true
+		}
+	}
+	return false
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// counted is what the last report counts of a link, in both ways.
+func (k *cut) counted(name string) int64 {
+	r := k.report()
+	return r.Packets[sidecar.In+" "+name] + r.Packets[sidecar.Out+" "+name]
 }
 
 func (c *cluster) responsive(ctx context.Context, n *node) bool {
@@ -190,6 +280,9 @@ func (c *cluster) cutOff(n *node) (int, bool) {
 // cutBetween finds another cut on the link from a peer to the cut's node, at either end.
 func (c *cluster) cutBetween(k *cut, peer *node) (int, bool) {
 	return c.findCut(func(o *cut) bool {
+		if o.spec.Kind == chaos.Loss || o.spec.Kind == chaos.Reset {
+			return false // which let packets through
+		}
 		return o != k && (o.node == k.node && slices.Contains(o.peers, peer) || o.node == peer && slices.Contains(o.peers, k.node))
 	})
 }
@@ -213,6 +306,9 @@ func (c *cluster) findCut(is func(*cut) bool) (int, bool) {
 func (k *cut) evidence(phase string) (evidence []history.Evidence) {
 	r := k.report()
 	did := map[string]string{sidecar.Passing: "passed", sidecar.Dropping: "dropped"}[r.State]
+	if r.State == sidecar.Dropping && k.spec.Kind == chaos.Reset {
+		did = "answered by a reset"
+	}
 	if did == "" || phase == "during" && r.State != sidecar.Dropping {
 		return nil
 	}
@@ -231,9 +327,33 @@ func (k *cut) evidence(phase string) (evidence []history.Evidence) {
 
 // rules of the cut, for its sidecar.
 func (c *cluster) rules(k *cut) sidecar.Cut {
-	peers := map[string]netip.Addr{}
-	for _, p := range k.peers {
-		peers[fmt.Sprintf("n%d", p.id)] = c.address(p.id)
+	addresses := func(nodes []*node) map[string]netip.Addr {
+		of := map[string]netip.Addr{}
+		for _, n := range nodes {
+			of[fmt.Sprintf("n%d", n.id)] = c.address(n.id)
+		}
+		return of
 	}
-	return sidecar.Cut{Table: k.table, Peers: peers, Others: k.clients}
+	cut := sidecar.Cut{Table: k.table, Peers: addresses(k.peers), Spare: addresses(k.spare), Others: k.clients, Way: k.way()}
+	switch k.spec.Kind {
+	case chaos.Loss:
+		cut.PPM = k.spec.PPM
+	case chaos.Reset:
+		cut.Reset, cut.Every = true, k.spec.Every
+	case chaos.Flapping:
+		cut.Every = k.spec.Every
+	}
+	return cut
+}
+
+// way is the one that the cut is of, "" for both. Loss is set at the receiver: a sender's own stack sees what is lost on its way out, and
+// sends it again at once.
+func (k *cut) way() string {
+	switch k.spec.Kind {
+	case chaos.Loss:
+		return sidecar.In
+	case chaos.OneWay:
+		return k.spec.Way
+	}
+	return ""
 }

@@ -104,7 +104,9 @@ func (c *cluster) Capabilities() chaos.Capabilities { return Capabilities() }
 func Capabilities() chaos.Capabilities {
 	return chaos.Capabilities{
 		chaos.Kill: "", chaos.Stop: "", chaos.RestartAll: "", chaos.Rolling: "", chaos.CrashLoop: "", chaos.Pause: "",
-		chaos.Partition: "",
+		chaos.Partition: "", chaos.OneWay: "", chaos.Bridge: "", chaos.AllApart: "", chaos.ClientsCut: "", chaos.Flapping: "",
+		chaos.Reset: "", chaos.Delay: "", chaos.Bandwidth: "",
+		chaos.Loss: "a proxy of TCP connections loses no bytes",
 	}
 }
 
@@ -254,6 +256,7 @@ func (c *cluster) Close(ctx context.Context) error {
 func (c *cluster) close(ctx context.Context) error {
 	for _, f := range c.faults {
 		f.abandonRestarts()
+		f.endRepeat()
 	}
 	errs := []error{c.endAll(ctx)}
 	left := errs[0] != nil

@@ -10,7 +10,6 @@ import (
 
 	"soak/chaos"
 	"soak/chaos/owner"
-	"soak/chaos/process/proxy"
 	"soak/chaos/restart"
 	"soak/history"
 )
@@ -29,6 +28,11 @@ type fault struct {
 	killed []*life
 	paused []*life
 	held   []*cutLink
+	reset  []*link // whose connections are reset
+	shaped []*link // that are delayed, or bounded
+
+	settled             bool          // reset and shaped are so no more
+	repeating, repeated chan struct{} // closed: to end what is done again and again, and when it has ended
 
 	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
 }
@@ -38,15 +42,6 @@ type life struct {
 	node    *node
 	process *process
 	boot    uint64 // of the process
-}
-
-// cutLink is a link that a fault holds.
-type cutLink struct {
-	name     string
-	proxy    *proxy.Proxy
-	from, to *node // from is nil for clients
-	since    proxy.Counters
-	released bool
 }
 
 func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence, error) {
@@ -80,8 +75,12 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 		evidence, err = c.cycle(ctx, f, targets)
 	case chaos.Pause:
 		evidence, err = c.pause(ctx, f, targets)
-	case chaos.Partition:
+	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping:
 		evidence, err = c.partition(ctx, f, targets)
+	case chaos.Reset:
+		evidence, err = c.reset(ctx, f, targets)
+	case chaos.Delay, chaos.Bandwidth:
+		evidence, err = c.disturb(ctx, f, targets)
 	}
 	if err != nil {
 		err = fmt.Errorf("injecting fault %d (%s): %w", s.ID, s.Kind, err)
@@ -257,6 +256,14 @@ func (c *cluster) Probe(ctx context.Context, id int) ([]history.Evidence, error)
 	for _, l := range f.held {
 		add(l.shut())
 	}
+	if !f.settled {
+		for _, l := range f.reset {
+			add(f.stillReset(ctx, l))
+		}
+		for _, l := range f.shaped {
+			add(l.stillSlow(f.spec))
+		}
+	}
 	return evidence, errors.Join(errs...)
 }
 
@@ -282,21 +289,6 @@ func (l *life) still() (history.Evidence, error) {
 		return history.Evidence{}, fmt.Errorf("n%d (pid %d) goes on: %w", l.node.id, l.process.ident.PID, chaos.ErrLapsed)
 	}
 	return l.stopped(), nil
-}
-
-// shut is evidence that a link holds what comes, or nothing where nothing has come.
-func (l *cutLink) shut() (history.Evidence, error) {
-	if l.released {
-		return history.Evidence{}, nil
-	}
-	e, blocked := l.blocked()
-	if passed := l.proxy.Counters().Forwarded() - l.since.Forwarded(); passed > 0 {
-		return history.Evidence{}, fmt.Errorf("%d bytes went through %s: %w", passed, l.name, chaos.ErrLapsed)
-	}
-	if !blocked {
-		return history.Evidence{}, nil
-	}
-	return e, nil
 }
 
 func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) {
@@ -370,8 +362,9 @@ func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evid
 		}
 		evidence = append(evidence, seen("after", int64(boot), "n%d has started again: boot %d, was %d", l.node.id, boot, l.boot))
 	}
-	flowing, err := c.flowing(ctx, held)
-	return append(evidence, flowing...), err
+	flowing, err := c.flowing(ctx, bare(held))
+	quick, quickErr := c.quick(ctx, f)
+	return slices.Concat(evidence, flowing, quick), errors.Join(err, quickErr)
 }
 
 // untouched reports whether a cycle of restarts that was cut short has not come to this node.

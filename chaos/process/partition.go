@@ -7,46 +7,101 @@ import (
 	"slices"
 	"time"
 
+	"soak/chaos"
 	"soak/chaos/knock"
+	"soak/chaos/process/proxy"
 	"soak/history"
 )
 
 // recent is how fresh traffic must be to show that a link works: peers send heartbeats at least every 500 ms.
 const recent = time.Second
 
-// partition holds both directions of every link between a target and another node, and of the targets' clients if asked.
-func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
-	var links []*cutLink
-	for _, t := range targets {
+// link is the way from one node to another, or from clients to a node and back, that a fault disturbs.
+type link struct {
+	name     string
+	proxy    *proxy.Proxy
+	way      proxy.Way // of the proxy's two
+	from, to *node     // from is nil for clients
+	since    proxy.Counters
+	at       time.Time // of since
+}
+
+// mark begins to count anew.
+func (l *link) mark() { l.since, l.at = l.proxy.Counters(), time.Now() }
+
+// passed is how many bytes have gone through since the mark.
+func (l *link) passed() int64 {
+	return l.proxy.Counters().Forwarded(l.way) - l.since.Forwarded(l.way)
+}
+
+// cutLink is a link that a fault holds.
+type cutLink struct {
+	link
+	open     bool // of a flapping partition: it is let through for now
+	released bool
+}
+
+// between is the link from a node to another: what the one sends to the other, and the other's answers on the same connections. Nodes
+// send on connections that they have made themselves, so what the other sends to the one is a link of its own.
+func (c *cluster) between(from, to *node) link {
+	return link{
+		name: fmt.Sprintf("n%d→n%d", from.id, to.id), from: from, to: to, way: proxy.Both,
+		proxy: c.links[pair{from.id, to.id}],
+	}
+}
+
+// clientsOf is the link of clients to a node, or one way of it.
+func (c *cluster) clientsOf(to *node, way proxy.Way) link {
+	name := map[proxy.Way]string{proxy.Both: "clients→n%d", proxy.Up: "clients→n%d", proxy.Down: "n%d→clients"}[way]
+	return link{name: fmt.Sprintf(name, to.id), proxy: to.client, to: to, way: way}
+}
+
+// cuts are the links that a kind of partition holds.
+func (c *cluster) cuts(s chaos.Spec, targets []*node) (links []*cutLink) {
+	cut := func(l link) { links = append(links, &cutLink{link: l}) }
+	among := s.Kind == chaos.Bridge || s.Kind == chaos.AllApart
+	in := s.Kind != chaos.OneWay || s.Way == chaos.WayIn
+	out := s.Kind != chaos.OneWay || s.Way == chaos.WayOut
+	for i, t := range targets {
 		for _, o := range c.nodes {
-			if slices.Contains(targets, o) {
+			at := slices.Index(targets, o)
+			if s.Kind == chaos.ClientsCut || among && at <= i || !among && at >= 0 {
 				continue
 			}
-			links = append(links, c.link(t, o), c.link(o, t))
+			if out {
+				cut(c.between(t, o))
+			}
+			if in {
+				cut(c.between(o, t))
+			}
 		}
-		if f.spec.Clients {
-			links = append(links, &cutLink{name: fmt.Sprintf("clients→n%d", t.id), proxy: t.client, to: t})
+		switch {
+		case !s.Clients && s.Kind != chaos.ClientsCut:
+		case in && out:
+			cut(c.clientsOf(t, proxy.Both))
+		case in:
+			cut(c.clientsOf(t, proxy.Up))
+		default:
+			cut(c.clientsOf(t, proxy.Down))
 		}
 	}
+	return links
+}
+
+// partition holds links, in the shape that the kind says, and waits for bytes that are held.
+func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evidence []history.Evidence, err error) {
+	links := c.cuts(f.spec, targets)
 	if len(links) == 0 {
 		return nil, errors.New("there is nobody on the other side")
 	}
-	before, err := c.flowing(ctx, links)
-	for i := range before {
-		before[i].Phase = "before"
-	}
-	evidence = append(evidence, before...)
+	evidence, err = c.before(ctx, bare(links))
 	if err != nil {
 		return evidence, err
 	}
-	if len(evidence) == 0 {
-		return nil, errors.New("no link between the two sides has a running node at both ends")
-	}
-
 	f.state.Lock()
 	for _, l := range links {
-		l.proxy.Hold()
-		l.since = l.proxy.Counters()
+		l.proxy.Hold(l.way)
+		l.mark()
 	}
 	f.held = links
 	f.state.Unlock()
@@ -64,7 +119,7 @@ func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evi
 				evidence = append(evidence, e)
 				break
 			}
-			if l.from != nil && !l.from.responsive() {
+			if c.silent(l.link) {
 				break // nothing comes from a node that is down or paused, partition or not
 			}
 			if err := sleep(ctx, lookEvery); err != nil {
@@ -72,25 +127,85 @@ func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evi
 			}
 		}
 	}
+	if f.spec.Kind == chaos.Flapping {
+		f.repeat(f.spec.Every, func() { f.flap(links) })
+	}
 	return evidence, nil
 }
 
-func (c *cluster) link(from, to *node) *cutLink {
-	return &cutLink{
-		name: fmt.Sprintf("n%d→n%d", from.id, to.id), from: from, to: to,
-		proxy: c.links[pair{from.id, to.id}],
+// bare are the links of cuts.
+func bare(cuts []*cutLink) (links []*link) {
+	for _, l := range cuts {
+		links = append(links, &l.link)
+	}
+	return links
+}
+
+// before is the evidence that links work, of which at least one must be there.
+func (c *cluster) before(ctx context.Context, links []*link) ([]history.Evidence, error) {
+	evidence, err := c.flowing(ctx, links)
+	for i := range evidence {
+		evidence[i].Phase = "before"
+	}
+	if err == nil && len(evidence) == 0 {
+		err = errors.New("no link that it concerns has a running node at both ends")
+	}
+	return evidence, err
+}
+
+// silent reports whether nothing can be expected to come to a link that is held.
+func (c *cluster) silent(l link) bool {
+	switch {
+	case l.from != nil:
+		return !l.from.responsive()
+	case l.way == proxy.Down:
+		return !l.to.responsive() // its answers are what is held
+	}
+	return false
+}
+
+// flap lets a partition's links through, or holds them again.
+func (f *fault) flap(links []*cutLink) {
+	f.state.Lock()
+	defer f.state.Unlock()
+	for _, l := range links {
+		if l.released {
+			continue
+		}
+		if l.open {
+			l.proxy.Hold(l.way)
+			l.mark()
+		} else {
+			l.proxy.Resume(l.way)
+		}
+		l.open = !l.open
 	}
 }
 
 // blocked reports whether bytes have come to a held link and none has gone through.
 func (l *cutLink) blocked() (history.Evidence, bool) {
-	now := l.proxy.Counters()
-	held, passed := now.Held-l.since.Held, now.Forwarded()-l.since.Forwarded()
+	held, passed := l.proxy.Counters().Held(l.way)-l.since.Held(l.way), l.passed()
 	return seen("during", held, "%s: %d bytes held, %d forwarded", l.name, held, passed), held > 0 && passed == 0
+}
+
+// shut is evidence that a link holds what comes, or nothing where nothing has come.
+func (l *cutLink) shut() (history.Evidence, error) {
+	if l.released || l.open {
+		return history.Evidence{}, nil
+	}
+	e, blocked := l.blocked()
+	if passed := l.passed(); passed > 0 {
+		return history.Evidence{}, fmt.Errorf("%d bytes went through %s: %w", passed, l.name, chaos.ErrLapsed)
+	}
+	if !blocked {
+		return history.Evidence{}, nil
+	}
+	return e, nil
 }
 
 // release resumes the links that the fault holds, each once.
 func (f *fault) release() error {
+	f.endRepeat()
 	f.state.Lock()
 	defer f.state.Unlock()
 	for _, l := range f.held {
@@ -98,15 +213,18 @@ func (f *fault) release() error {
 			continue
 		}
 		l.released = true
-		l.since = l.proxy.Counters()
-		l.proxy.Resume()
+		l.mark()
+		if !l.open {
+			l.proxy.Resume(l.way)
+		}
 	}
+	f.unshape()
 	return nil
 }
 
 // flowing waits until bytes go through every link that can be expected to carry some: its ends run, and no other fault
 // holds it. For a link that has been released, only bytes of after that count.
-func (c *cluster) flowing(ctx context.Context, links []*cutLink) (evidence []history.Evidence, err error) {
+func (c *cluster) flowing(ctx context.Context, links []*link) (evidence []history.Evidence, err error) {
 	for _, l := range links {
 		for {
 			if c.idle(l) {
@@ -116,7 +234,7 @@ func (c *cluster) flowing(ctx context.Context, links []*cutLink) (evidence []his
 				knock.Answered(ctx, l.proxy.Addr()) // the counters tell what came of it
 			}
 			now := l.proxy.Counters()
-			if through := now.Forwarded() - l.since.Forwarded(); through > 0 && time.Since(time.Unix(0, now.Last)) < recent {
+			if through := l.passed(); through > 0 && time.Since(time.Unix(0, now.Last)) < recent {
 				evidence = append(evidence, seen("after", through, "%s: bytes go through", l.name))
 				break
 			}
@@ -129,7 +247,7 @@ func (c *cluster) flowing(ctx context.Context, links []*cutLink) (evidence []his
 }
 
 // idle reports whether nothing can be expected on a link.
-func (c *cluster) idle(l *cutLink) bool {
+func (c *cluster) idle(l *link) bool {
 	if !l.to.responsive() || l.from != nil && !l.from.responsive() {
 		return true
 	}

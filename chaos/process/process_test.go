@@ -19,6 +19,7 @@ import (
 	"soak/chaos"
 	"soak/chaos/knock"
 	"soak/chaos/owner"
+	"soak/chaos/process/proxy"
 	"soak/history"
 )
 
@@ -273,7 +274,7 @@ func TestAFaultThatEndedByItselfIsSeen(t *testing.T) {
 			}
 		}},
 		"partition": {chaos.Spec{ID: 1, Kind: chaos.Partition, Nodes: []int32{1}}, func(_ *testing.T, f fixture) {
-			f.links[pair{1, 2}].Resume()
+			f.links[pair{1, 2}].Resume(proxy.Both)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,13 +328,13 @@ func TestPartition(t *testing.T) {
 		t.Error("a client is cut off")
 	}
 	open := f.links[pair{2, 3}]
-	was, cut := open.Counters().Forwarded(), f.links[pair{1, 2}].Counters().Forwarded()
-	for deadline := time.Now().Add(5 * time.Second); open.Counters().Forwarded() == was; time.Sleep(time.Millisecond) {
+	was, cut := open.Counters().Forwarded(proxy.Both), f.links[pair{1, 2}].Counters().Forwarded(proxy.Both)
+	for deadline := time.Now().Add(5 * time.Second); open.Counters().Forwarded(proxy.Both) == was; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("n2→n3 is cut too")
 		}
 	}
-	if now := f.links[pair{1, 2}].Counters().Forwarded(); now != cut {
+	if now := f.links[pair{1, 2}].Counters().Forwarded(proxy.Both); now != cut {
 		t.Errorf("%d bytes passed n1→n2", now-cut)
 	}
 	if e, err := f.Probe(f.ctx, 1); err != nil || len(e) != 4 {
@@ -361,12 +362,12 @@ func TestPartitionsThatShareALink(t *testing.T) {
 	f.heal(t, 1)
 	shared := f.links[pair{1, 2}]
 	was := shared.Counters()
-	for deadline := time.Now().Add(5 * time.Second); shared.Counters().Held == was.Held; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); shared.Counters().Held(proxy.Both) == was.Held(proxy.Both); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing more is held on n1→n2")
 		}
 	}
-	if shared.Counters().Forwarded() != was.Forwarded() {
+	if shared.Counters().Forwarded(proxy.Both) != was.Forwarded(proxy.Both) {
 		t.Error("healing one partition opened a link of the other")
 	}
 	f.heal(t, 2)

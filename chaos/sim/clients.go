@@ -68,8 +68,7 @@ func (s *sim) clientSends(o *simclient.Out) {
 		s.conns = append(s.conns, clientConn{id: o.Conn, node: n, life: n.life})
 		i = len(s.conns) - 1
 	}
-	if l.cuts > 0 {
-		s.noteDrop(l)
+	if s.taken(l) {
 		return // the client's own time-out ends it
 	}
 	l.passed++
@@ -92,8 +91,7 @@ func (s *sim) answer(n *node, r *core.Response) {
 		return
 	}
 	l := s.link(n.id, 0)
-	if l.cuts > 0 {
-		s.noteDrop(l)
+	if s.taken(l) {
 		return
 	}
 	l.passed++

@@ -64,7 +64,7 @@ func (s *sim) inject(spec chaos.Spec) {
 		s.armCrash(f)
 	case chaos.Pause:
 		s.pauseAll(f)
-	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping:
+	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping, chaos.Delay, chaos.Loss:
 		s.partition(f)
 	case chaos.Reset:
 		s.resetEach(f)
@@ -152,7 +152,7 @@ func (s *sim) heal(id int) {
 			f.see("after", fmt.Sprintf("n%d: running", n.id), 1, s.now)
 		}
 		s.over(f)
-	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping:
+	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping, chaos.Delay, chaos.Loss:
 		s.mendLinks(f)
 	case chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError:
 		s.mendDisks(f)

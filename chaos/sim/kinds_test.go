@@ -15,10 +15,11 @@ import (
 // TestEachKindBitesAndHeals: every kind of fault, alone, is proven by what met it, ends, and leaves a cluster that is whole and has broken no
 // promise.
 func TestEachKindBitesAndHeals(t *testing.T) {
-	target := map[string]string{chaos.RestartAll: "all", chaos.Bridge: "n1+n2", chaos.Reset: "all", chaos.PowerLoss: "n1+n2", chaos.Rolling: "all", chaos.ClientCrash: "clients"}
+	target := map[string]string{chaos.RestartAll: "all", chaos.Bridge: "n1+n2", chaos.Reset: "all", chaos.PowerLoss: "n1+n2", chaos.Rolling: "all", chaos.AllApart: "all", chaos.ClientCrash: "clients"}
 	parameters := map[string]string{
 		chaos.OneWay: "way: out", chaos.Flapping: "every: 200ms", chaos.Reset: "every: 100ms", chaos.SlowDisk: "factor: 20", chaos.SlowNode: "factor: 50",
 		chaos.ClockJump: "by: -300ms", chaos.ClockRate: "ppm: 20000", chaos.BitRot: "files: raft", chaos.Rolling: "every: 500ms", chaos.CrashLoop: "every: 300ms",
+		chaos.Delay: "by: 30ms, jitter: 10ms", chaos.Loss: "ppm: 100000, clients: true",
 	}
 	during := map[string]string{
 		chaos.Kill: "killed", chaos.RestartAll: "killed", chaos.Pause: "stopped", chaos.Partition: "dropped", chaos.OneWay: "n2→", chaos.Bridge: "dropped",
@@ -27,6 +28,7 @@ func TestEachKindBitesAndHeals(t *testing.T) {
 		chaos.BitRot: "refuses to start", chaos.ClockJump: "jumped", chaos.ClockRate: "+20000 ppm", chaos.SlowNode: "a turn took",
 		chaos.ClientCrash: "operations cut off",
 		chaos.Stop:        "exit code 0", chaos.Rolling: "n3: up again", chaos.CrashLoop: "killed",
+		chaos.AllApart: "dropped", chaos.ClientsCut: "dropped", chaos.Delay: "longer", chaos.Loss: "dropped",
 	}
 	for kind := range sim.Capabilities() {
 		t.Run(kind, func(t *testing.T) {

@@ -8,17 +8,24 @@ import (
 	"soak/chaos/sim/simclient"
 )
 
-// partition cuts links, in the shape that the kind of fault says. It is proven by the first message that it takes.
+// partition disturbs links, in the shape that the kind of fault says. It is proven by the first message that it takes, or delays.
 func (s *sim) partition(f *fault) {
-	in := f.spec.Kind != chaos.OneWay || f.spec.Way == chaos.WayIn
-	out := f.spec.Kind != chaos.OneWay || f.spec.Way == chaos.WayOut
+	kind := f.spec.Kind
+	in := kind != chaos.OneWay || f.spec.Way == chaos.WayIn
+	out := kind != chaos.OneWay && kind != chaos.Loss || kind == chaos.OneWay && f.spec.Way == chaos.WayOut
 	for i, a := range f.spec.Nodes {
 		for b := range int32(len(s.nodes)) {
 			among := slices.Index(f.spec.Nodes, b)
 			switch {
-			case f.spec.Kind == chaos.Bridge && among <= i: // each pair of the targets once, and nobody else
+			case b == 0 && kind == chaos.ClientsCut: // clients, and nobody else
+			case b == 0 && !f.spec.Clients || b != 0 && kind == chaos.ClientsCut || a == b:
 				continue
-			case f.spec.Kind != chaos.Bridge && (among >= 0 || b == 0 && !f.spec.Clients):
+			case (kind == chaos.Bridge || kind == chaos.AllApart) && among <= i: // each pair of the targets once, and nobody else
+				continue
+			case kind == chaos.Delay && among >= 0 && among < i: // each pair once
+				continue
+			case kind == chaos.Loss || kind == chaos.Delay:
+			case kind != chaos.Bridge && kind != chaos.AllApart && among >= 0:
 				continue
 			}
 			if in {
@@ -30,15 +37,23 @@ func (s *sim) partition(f *fault) {
 		}
 	}
 	f.move(1)
-	if f.spec.Kind == chaos.Flapping {
+	if kind == chaos.Flapping {
 		s.flap(f)
 	}
 }
 
-// move adds to the number of faults that cut the links, or takes from it.
+// move adds what the fault does to its links, or takes it away.
 func (f *fault) move(by int) {
 	for _, l := range f.cut {
-		l.cuts += by
+		switch f.spec.Kind {
+		case chaos.Delay:
+			l.delay += int64(by) * int64(f.spec.By)
+			l.jitter += int64(by) * int64(f.spec.Jitter)
+		case chaos.Loss:
+			l.loss += int64(by) * f.spec.PPM
+		default:
+			l.cuts += by
+		}
 	}
 }
 
@@ -58,14 +73,41 @@ func (s *sim) flap(f *fault) {
 	})
 }
 
-// noteDrop is called for each message that a cut has taken.
-func (s *sim) noteDrop(l *link) {
+// taken reports whether a fault takes the message that is being sent on a link: all while it is cut, or a share of them.
+func (s *sim) taken(l *link) bool {
+	if l.cuts > 0 {
+		s.noteDrop(l, false)
+		return true
+	}
+	if l.loss > 0 && chance(mix(s.seed, saltLoss, l.key(), uint64(s.now/noiseStep)), l.loss) {
+		s.noteDrop(l, true)
+		return true
+	}
+	return false
+}
+
+// noteDrop is called for each message that a cut has taken, or chance.
+func (s *sim) noteDrop(l *link, byChance bool) {
 	l.dropped++
 	for _, f := range s.active {
-		if !f.proven && !f.away && slices.Contains(f.cut, l) {
+		if !f.proven && !f.away && f.spec.Kind != chaos.Delay && (f.spec.Kind == chaos.Loss) == byChance && slices.Contains(f.cut, l) {
 			s.prove(f, fmt.Sprintf("a message n%d→n%d dropped", l.from, l.to), 1)
 		}
 	}
+}
+
+// lag is what delays add to a message that is sent on a link now.
+func (s *sim) lag(l *link) int64 {
+	if l.delay == 0 {
+		return 0
+	}
+	d := l.delay + between(mix(s.seed, saltDelay, l.key(), uint64(s.now/noiseStep)), 0, l.jitter)
+	for _, f := range s.active {
+		if !f.proven && f.spec.Kind == chaos.Delay && slices.Contains(f.cut, l) {
+			s.prove(f, fmt.Sprintf("a message n%d→n%d takes %d µs longer", l.from, l.to, d/1000), d)
+		}
+	}
+	return d
 }
 
 // linkWait is how long the end of a partition is waited for where nobody sends: all its nodes may be down.

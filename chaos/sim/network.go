@@ -13,6 +13,9 @@ import (
 type link struct {
 	from, to int32
 	cuts     int   // faults that cut it now
+	delay    int64 // that faults add to each message now, and up to so much more
+	jitter   int64
+	loss     int64 // share of the messages that faults take now, in millionths
 	last     int64 // arrival of the latest message: a connection keeps the order of what is sent on it
 	dropped  int64 // messages that a cut took, the evidence of a partition
 	passed   int64
@@ -37,6 +40,8 @@ const (
 	saltCrash
 	saltDiskFault
 	saltRot
+	saltDelay
+	saltLoss
 	saltClient
 	saltFlush
 )
@@ -51,7 +56,7 @@ func (s *sim) latency(l *link) int64 {
 	if h := mix(s.seed, saltSpike, l.key(), uint64(s.now/spikeStep)); chance(h, s.mix.SpikePPM) {
 		d += spread(h>>20, 0, s.mix.SpikeMax)
 	}
-	return d
+	return d + s.lag(l)
 }
 
 // spikeStep is how long a spike of latency lasts.
@@ -61,8 +66,7 @@ const spikeStep = int64(20_000_000)
 func (s *sim) sendPeer(m *core.PeerMessage) {
 	l := s.link(m.From, m.To)
 	to := s.nodes[m.To]
-	if l.cuts > 0 {
-		s.noteDrop(l)
+	if s.taken(l) {
 		return
 	}
 	t := uint64(s.now / noiseStep)

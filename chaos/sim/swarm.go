@@ -27,7 +27,7 @@ var swarmKinds = []string{
 	chaos.Kill, chaos.RestartAll, chaos.Pause, chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.Flapping, chaos.Reset,
 	chaos.PowerLoss, chaos.DiskCrash, chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.BitRot,
 	chaos.ClockJump, chaos.ClockRate, chaos.SlowNode, chaos.ClientCrash,
-	chaos.Stop, chaos.Rolling, chaos.CrashLoop,
+	chaos.Stop, chaos.Rolling, chaos.CrashLoop, chaos.AllApart, chaos.ClientsCut, chaos.Delay, chaos.Loss,
 }
 
 // Draw makes a seed's own scenario (swarm testing, Groce et al., ISSTA 2012): each draws which faults there are and how often, the shape
@@ -203,11 +203,11 @@ func (d *draw) fault(kind string, at time.Duration) scenario.Fault {
 	f := scenario.Fault{Kind: kind, Target: d.target(kind), At: scenario.Fixed(at), Overlap: true, Brief: !d.one(5)}
 	f.For = scenario.Fixed(d.scaled(10*time.Millisecond, 6*time.Second))
 	switch kind {
-	case chaos.Partition, chaos.Flapping, chaos.OneWay:
+	case chaos.Partition, chaos.Flapping, chaos.OneWay, chaos.Delay, chaos.Loss:
 		f.Clients = d.one(3)
 		// A cut that nobody notices is no fault: it lasts some heartbeats at least.
 		f.For = scenario.Fixed(d.scaled(300*time.Millisecond, 8*time.Second))
-	case chaos.SlowDisk, chaos.SlowNode, chaos.ClockRate, chaos.Bridge, chaos.ReadError:
+	case chaos.SlowDisk, chaos.SlowNode, chaos.ClockRate, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.ReadError:
 		f.For = scenario.Fixed(d.scaled(300*time.Millisecond, 8*time.Second))
 	case chaos.DiskFull, chaos.WriteError, chaos.SyncError, chaos.DiskCrash:
 		f.For = scenario.Fixed(d.scaled(100*time.Millisecond, 4*time.Second)) // the effect waits for the next operation
@@ -219,6 +219,11 @@ func (d *draw) fault(kind string, at time.Duration) scenario.Fault {
 		f.Every = d.scaled(50*time.Millisecond, 2*time.Second)
 	case chaos.Reset:
 		f.Every = d.scaled(20*time.Millisecond, time.Second)
+	case chaos.Delay:
+		f.By = d.scaled(time.Millisecond, 300*time.Millisecond)
+		f.Jitter = pick(d, 0, f.By/4, f.By)
+	case chaos.Loss:
+		f.PPM = int64(pick(d, 10_000, 50_000, 200_000))
 	case chaos.Rolling:
 		f.Every = d.scaled(50*time.Millisecond, 2*time.Second)
 	case chaos.CrashLoop:
@@ -254,7 +259,7 @@ func (d *draw) factor(usual, most time.Duration) int64 {
 func (d *draw) target(kind string) string {
 	group := d.group(2)
 	switch kind {
-	case chaos.RestartAll:
+	case chaos.RestartAll, chaos.AllApart:
 		return scenario.TargetAll
 	case chaos.ClientCrash:
 		return d.client()

@@ -1,10 +1,14 @@
 package sidecar
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -18,7 +22,8 @@ func newRules() rules { return &ruleset{} }
 // counts, and drops or not. The rule's name for reports is in its user data.
 type ruleset struct {
 	conn  nftables.Conn
-	table *nftables.Table // nil while there is none
+	table *nftables.Table     // nil while there is none
+	now   map[string]expr.Any // by chain and rule: how each rule ends, of those that are set
 }
 
 func (r *ruleset) set(c Cut, drop bool) error {
@@ -27,23 +32,40 @@ func (r *ruleset) set(c Cut, drop bool) error {
 		r.conn.DelTable(r.table) // in one batch with what follows: there is no moment without rules
 	}
 	r.conn.CreateTable(table) // fails if somebody else has it
-	in := r.chain(table, "in", nftables.ChainHookInput)
-	out := r.chain(table, "out", nftables.ChainHookOutput)
-	for name, addr := range c.Peers {
+	now := map[string]expr.Any{}
+	for way, hook := range map[string]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput} {
+		if !c.has(way) {
+			continue
+		}
+		chain := r.chain(table, way, hook)
+		put := func(name string, match []expr.Any, drop bool) {
+			end := r.rule(chain, way+" "+name, match, c, drop)
+			now[way+" "+name] = end
+		}
 		const source, destination = 12, 16 // offsets in the IPv4 header (RFC 791)
-		r.rule(in, "in "+name, address(source, addr), drop)
-		r.rule(out, "out "+name, address(destination, addr), drop)
-	}
-	if c.Others {
-		r.rule(in, "in others", notLoopback(expr.MetaKeyIIFNAME), drop)
-		r.rule(out, "out others", notLoopback(expr.MetaKeyOIFNAME), drop)
+		at, iface := uint32(source), expr.MetaKeyIIFNAME
+		if way == Out {
+			at, iface = destination, expr.MetaKeyOIFNAME
+		}
+		for name, addr := range c.Peers {
+			put(name, address(at, addr), drop)
+		}
+		for name, addr := range c.Spare {
+			put(spared+name, address(at, addr), false)
+		}
+		if c.Others {
+			put("others", notLoopback(iface), drop)
+		}
 	}
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("writing table %s: %w", c.Table, err) // a batch is all or nothing
 	}
-	r.table = table
+	r.table, r.now = table, now
 	return nil
 }
+
+// spared marks the rules of peers that are let alone; they are no part of the report.
+const spared = "spared "
 
 func (r *ruleset) chain(table *nftables.Table, name string, hook *nftables.ChainHook) *nftables.Chain {
 	return r.conn.AddChain(&nftables.Chain{
@@ -52,16 +74,46 @@ func (r *ruleset) chain(table *nftables.Table, name string, hook *nftables.Chain
 	})
 }
 
-// rule ends the packet's way through the chain either way, so that each packet counts once.
-func (r *ruleset) rule(chain *nftables.Chain, name string, match []expr.Any, drop bool) {
-	verdict := expr.VerdictAccept
-	if drop {
-		verdict = expr.VerdictDrop
+// rule ends the way of each packet through the chain that it is about, so that each counts once; how it ends it is the answer. Of a share
+// that is dropped only what is dropped counts, and the others go on.
+func (r *ruleset) rule(chain *nftables.Chain, name string, match []expr.Any, c Cut, drop bool) (end expr.Any) {
+	end = &expr.Verdict{Kind: expr.VerdictAccept}
+	switch {
+	case drop && c.Reset:
+		match = append(match, tcpButResets()...)
+		end = &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}
+	case drop:
+		end = &expr.Verdict{Kind: expr.VerdictDrop}
+		if c.PPM > 0 {
+			match = append(match, oneIn(c.PPM)...)
+		}
 	}
 	r.conn.AddRule(&nftables.Rule{
 		Table: chain.Table, Chain: chain, UserData: []byte(name),
-		Exprs: append(match, &expr.Counter{}, &expr.Verdict{Kind: verdict}),
+		Exprs: append(match, &expr.Counter{}, end),
 	})
+	return end
+}
+
+// tcpButResets matches TCP packets without the flag RST (RFC 9293): the resets that the rules bring about must pass them.
+func tcpButResets() []expr.Any {
+	const flags, rst = 13, 0x04 // offset in the TCP header, and the flag
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{rst}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
+	}
+}
+
+// oneIn matches so many millionths of the packets, by the kernel's random numbers. Comparisons are of bytes in network order.
+func oneIn(ppm int64) []expr.Any {
+	return []expr.Any{
+		&expr.Numgen{Register: 1, Modulus: 1_000_000, Type: unix.NFT_NG_RANDOM},
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, uint32(ppm))},
+	}
 }
 
 // notLoopback matches packets of any interface but lo. Interface names are compared in the kernel's 16 bytes.
@@ -84,20 +136,44 @@ func address(offset uint32, a netip.Addr) []expr.Any {
 
 func (r *ruleset) packets() (map[string]int64, error) {
 	counts := map[string]int64{}
-	for _, name := range []string{"in", "out"} {
+	missing := maps.Clone(r.now)
+	for _, name := range []string{In, Out} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(r.now)), func(rule string) bool { return strings.HasPrefix(rule, name+" ") }) {
+			continue // no chain of that way
+		}
 		found, err := r.conn.GetRules(r.table, &nftables.Chain{Name: name, Table: r.table})
 		if err != nil {
 			return nil, fmt.Errorf("listing the rules of chain %s: %w", name, err)
 		}
 		for _, rule := range found {
+			is := string(rule.UserData)
+			if len(rule.Exprs) > 0 && sameEnd(rule.Exprs[len(rule.Exprs)-1], r.now[is]) {
+				delete(missing, is)
+			}
 			for _, e := range rule.Exprs {
-				if c, ok := e.(*expr.Counter); ok {
-					counts[string(rule.UserData)] = int64(c.Packets)
+				if c, ok := e.(*expr.Counter); ok && !strings.HasPrefix(is, name+" "+spared) {
+					counts[is] = int64(c.Packets)
 				}
 			}
 		}
 	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("somebody has changed table %s: the rule %q is not as it was set", r.table.Name, slices.Sorted(maps.Keys(missing))[0])
+	}
 	return counts, nil
+}
+
+// sameEnd reports whether a rule read back ends packets' way as the one that was set.
+func sameEnd(read, set expr.Any) bool {
+	switch set := set.(type) {
+	case *expr.Verdict:
+		v, ok := read.(*expr.Verdict)
+		return ok && v.Kind == set.Kind
+	case *expr.Reject:
+		_, ok := read.(*expr.Reject)
+		return ok
+	}
+	return false
 }
 
 func (r *ruleset) remove() error {

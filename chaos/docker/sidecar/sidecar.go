@@ -1,10 +1,11 @@
-// Package sidecar cuts a container off from inside its own network namespace. The docker driver starts it (command
+// Package sidecar disturbs a container's links from inside its own network namespace. The docker driver starts it (command
 // "sidecar" of cmd/broker and cmd/soak) as a short-lived container that shares the target's namespace and has NET_ADMIN
 // there and nothing else, so that any image can be a target.
 //
 // It sets nftables rules that count packets and let them pass, until it is told on standard input to drop them, and to
 // let them pass again: so the same counters show that a link works before, is cut during, and works again after. It tells
-// them every 100 ms on standard output.
+// them every 100 ms on standard output. In place of dropping all it may drop a share of them, answer them with a reset, or do so in turns.
+// Each time that it reads the counters it makes sure that all its rules are still there, and fails if they are not.
 //
 // It holds the lease of the partition: any byte on standard input renews it, and when standard input ends, when SIGTERM
 // comes, or when nothing has come for LeaseTime, it takes the rules away and exits. A runner that is killed with SIGKILL
@@ -19,9 +20,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -45,7 +48,7 @@ const (
 // States of a Report.
 const (
 	Passing  = "passing"  // packets are counted and pass
-	Dropping = "dropping" // packets are counted and dropped
+	Dropping = "dropping" // packets are counted and dropped, or what else the Cut says
 	Removed  = "removed"  // the rules are gone, by reading back; the last report
 	Failed   = "failed"   // with Error; the last report
 )
@@ -58,12 +61,38 @@ type Report struct {
 }
 
 // Cut is what is counted and dropped: all packets from and to each of the peers, and with Others every other packet but
-// those of loopback. It speaks of IPv4, which is all that a run's network has.
+// those of loopback and of the spared. It speaks of IPv4, which is all that a run's network has.
 type Cut struct {
 	Table  string                // name of the table, one a fault
 	Peers  map[string]netip.Addr // by a name for the report
 	Others bool
+	Spare  map[string]netip.Addr // peers that Others does not mean
+	Way    string                // In or Out: packets of that way alone; "" for both
+	PPM    int64                 // more than 0: so many millionths of the packets are dropped, at random
+	Reset  bool                  // TCP packets are answered with a reset, in place of being dropped
+	Every  time.Duration         // more than 0: not all the time, see spans
 }
+
+// Ways of a Cut, seen from the container.
+const (
+	In  = "in"
+	Out = "out"
+)
+
+// resetTime is how long of each Every connections are reset: long enough that each busy one is met.
+const resetTime = 50 * time.Millisecond
+
+// spans are how long the packets are dropped, and then not, in turns.
+func (c Cut) spans() (on, off time.Duration) {
+	if c.Reset {
+		on = min(resetTime, c.Every/2)
+		return on, c.Every - on
+	}
+	return c.Every, c.Every
+}
+
+// has reports whether packets of a way are concerned.
+func (c Cut) has(way string) bool { return c.Way == "" || c.Way == way }
 
 // Args is the command line of a sidecar for this cut, with the command's name first.
 func (c Cut) Args() []string {
@@ -74,31 +103,52 @@ func (c Cut) Args() []string {
 	for name, addr := range c.Peers {
 		args = append(args, "--peer", name+"="+addr.String())
 	}
+	for name, addr := range c.Spare {
+		args = append(args, "--spare", name+"="+addr.String())
+	}
+	if c.Way != "" {
+		args = append(args, "--way", c.Way)
+	}
+	if c.PPM != 0 {
+		args = append(args, "--ppm", strconv.FormatInt(c.PPM, 10))
+	}
+	if c.Reset {
+		args = append(args, "--reset")
+	}
+	if c.Every != 0 {
+		args = append(args, "--every", c.Every.String())
+	}
 	return args
 }
 
 // parse reads what Args wrote, without the command's name.
 func parse(args []string, stderr io.Writer) (Cut, error) {
-	c := Cut{Peers: map[string]netip.Addr{}}
+	c := Cut{Peers: map[string]netip.Addr{}, Spare: map[string]netip.Addr{}}
 	f := flag.NewFlagSet("sidecar", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.Table, "table", "", "name of the nftables table")
 	f.BoolVar(&c.Others, "others", false, "cut off from all others too, but for loopback")
-	f.Func("peer", "cut off from NAME=ADDRESS", func(s string) error {
-		name, addr, ok := strings.Cut(s, "=")
-		if !ok || name == "" || name == "others" {
-			return errors.New("want NAME=ADDRESS")
-		}
-		a, err := netip.ParseAddr(addr)
-		if err != nil {
-			return err
-		}
-		if !a.Is4() {
-			return fmt.Errorf("%s is not an IPv4 address", a)
-		}
-		c.Peers[name] = a
-		return nil
-	})
+	f.StringVar(&c.Way, "way", "", "in or out: that way alone")
+	f.Int64Var(&c.PPM, "ppm", 0, "drop so many millionths alone")
+	f.BoolVar(&c.Reset, "reset", false, "answer with a reset in place of dropping")
+	f.DurationVar(&c.Every, "every", 0, "in turns of this length")
+	for flag, to := range map[string]map[string]netip.Addr{"peer": c.Peers, "spare": c.Spare} {
+		f.Func(flag, "NAME=ADDRESS", func(s string) error {
+			name, addr, ok := strings.Cut(s, "=")
+			if !ok || name == "" || name == "others" {
+				return errors.New("want NAME=ADDRESS")
+			}
+			a, err := netip.ParseAddr(addr)
+			if err != nil {
+				return err
+			}
+			if !a.Is4() {
+				return fmt.Errorf("%s is not an IPv4 address", a)
+			}
+			to[name] = a
+			return nil
+		})
+	}
 	if err := f.Parse(args); err != nil {
 		return Cut{}, err
 	}
@@ -109,6 +159,12 @@ func parse(args []string, stderr io.Writer) (Cut, error) {
 		return Cut{}, fmt.Errorf("the table is named %q: want soak…", c.Table)
 	case !c.Others && len(c.Peers) == 0:
 		return Cut{}, errors.New("there is nobody to cut off from")
+	case c.Way != "" && c.Way != In && c.Way != Out:
+		return Cut{}, fmt.Errorf("the way is %q: want in or out", c.Way)
+	case c.PPM < 0 || c.PPM > 1_000_000:
+		return Cut{}, fmt.Errorf("%d millionths", c.PPM)
+	case c.Every < 0 || c.Every != 0 && c.Every < 10*time.Millisecond:
+		return Cut{}, fmt.Errorf("turns of %s are too short", c.Every)
 	}
 	return c, nil
 }
@@ -117,6 +173,7 @@ func parse(args []string, stderr io.Writer) (Cut, error) {
 type rules interface {
 	// set puts the rules in place, or in the place of the ones before, all at once. Counters start at nought.
 	set(c Cut, drop bool) error
+	// packets reads the counters. An error says that rules are not there any more, or are not what was set.
 	packets() (map[string]int64, error)
 	// remove takes the rules away and makes sure of it. Removing what is not there is no error.
 	remove() error
@@ -150,7 +207,7 @@ func hold(r rules, c Cut, orders io.Reader, out io.Writer, end <-chan os.Signal)
 		}
 		report.Encode(last) // if nobody reads any more, the exit code still says it
 	}()
-	state := Passing
+	p := packets{rules: r, cut: c, state: Passing}
 	if err := r.set(c, false); err != nil {
 		return fmt.Errorf("setting the rules: %w", err)
 	}
@@ -163,34 +220,94 @@ func hold(r rules, c Cut, orders io.Reader, out io.Writer, end <-chan os.Signal)
 	defer lease.Stop()
 	tick := time.NewTicker(ReportEvery)
 	defer tick.Stop()
+	turn := time.NewTimer(LeaseTime)
+	defer turn.Stop()
+	turn.Stop()
 	for {
-		counts, err := r.packets()
+		counts, err := p.counted()
 		if err != nil {
 			return fmt.Errorf("reading the counters: %w", err)
 		}
-		if err := report.Encode(Report{State: state, Packets: counts}); err != nil {
+		if err := report.Encode(Report{State: p.state, Packets: counts}); err != nil {
 			return fmt.Errorf("reporting: %w", err)
 		}
 		select {
 		case <-tick.C:
+		case <-turn.C:
+			err = p.turn(turn)
 		case order, more := <-orderly:
 			if !more {
 				return nil
 			}
 			lease.Reset(LeaseTime)
-			want := map[byte]string{Drop: Dropping, Pass: Passing}[order]
-			if want != "" && want != state {
-				if err := r.set(c, order == Drop); err != nil {
-					return fmt.Errorf("changing the rules: %w", err)
-				}
-				state = want
+			if want := map[byte]string{Drop: Dropping, Pass: Passing}[order]; want != "" && want != p.state {
+				err = p.enter(want, turn)
 			}
 		case <-lease.C:
 			return nil
 		case <-end:
 			return nil
 		}
+		if err != nil {
+			return fmt.Errorf("changing the rules: %w", err)
+		}
 	}
+}
+
+// packets is what is done to packets now, and what was counted since the state began.
+type packets struct {
+	rules rules
+	cut   Cut
+	state string
+	on    bool             // of Dropping: they are dropped now
+	past  map[string]int64 // of Dropping: dropped in earlier turns
+}
+
+// enter begins a state.
+func (p *packets) enter(state string, turn *time.Timer) error {
+	p.state, p.on, p.past = state, state == Dropping, nil
+	turn.Stop()
+	if p.on && p.cut.Every > 0 {
+		on, _ := p.cut.spans()
+		turn.Reset(on)
+	}
+	return p.rules.set(p.cut, p.on)
+}
+
+// turn goes over from dropping to not, or back.
+func (p *packets) turn(turn *time.Timer) (err error) {
+	if p.state != Dropping {
+		return nil // it fired while it was being stopped
+	}
+	on, off := p.cut.spans()
+	if p.on {
+		if p.past, err = p.counted(); err != nil {
+			return err
+		}
+		turn.Reset(off)
+	} else {
+		turn.Reset(on)
+	}
+	p.on = !p.on
+	return p.rules.set(p.cut, p.on)
+}
+
+// counted is what was counted since the state began: of Dropping, only what was dropped.
+func (p *packets) counted() (map[string]int64, error) {
+	now, err := p.rules.packets()
+	if err != nil || p.state != Dropping || p.cut.Every == 0 {
+		return now, err
+	}
+	sum := maps.Clone(p.past)
+	if sum == nil {
+		sum = map[string]int64{}
+	}
+	if p.on {
+		for rule, n := range now {
+			sum[rule] += n
+		}
+	}
+	return sum, nil
 }
 
 // listen hands orders on, byte by byte, and closes the channel when they end.

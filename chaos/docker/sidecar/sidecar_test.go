@@ -23,6 +23,9 @@ func TestArgsAreReadBack(t *testing.T) {
 			"n2": netip.MustParseAddr("172.20.0.12"), "n3": netip.MustParseAddr("172.20.0.13"),
 		}},
 		"others": {Table: "soak-2", Others: true},
+		"reset in turns": {Table: "soak-3", Others: true, Spare: map[string]netip.Addr{"n2": netip.MustParseAddr("172.20.0.12")},
+			Reset: true, Every: 300 * time.Millisecond},
+		"a share of one way": {Table: "soak-4", Peers: map[string]netip.Addr{"n2": netip.MustParseAddr("172.20.0.12")}, Way: In, PPM: 20_000},
 	} {
 		args := c.Args()
 		if args[0] != "sidecar" {
@@ -39,6 +42,8 @@ func TestBadArgsAreRefused(t *testing.T) {
 	for _, args := range []string{
 		"", "--table soak", "--table filter --others", "--table soak --peer others=1.2.3.4", "--table soak --peer 1.2.3.4",
 		"--table soak --peer n2=host", "--table soak --peer n2=::1", "--table soak --others more", "--what",
+		"--table soak --others --way up", "--table soak --others --ppm -1", "--table soak --others --ppm 1000001", "--table soak --others --every 1ms",
+		"--table soak --spare n2=1.2.3.4",
 	} {
 		var said bytes.Buffer
 		if code := Main(strings.Fields(args), io.Discard, &said); code != 2 || !strings.Contains(said.String(), "error: sidecar:") {
@@ -50,6 +55,7 @@ func TestBadArgsAreRefused(t *testing.T) {
 // fake remembers what was done to it, and counts one packet a look.
 type fake struct {
 	setErr, removeErr error
+	countErr          error
 	isSet             bool
 	drops             []bool // each time that rules were set
 	count             int64
@@ -64,7 +70,7 @@ func (f *fake) set(_ Cut, drop bool) error {
 
 func (f *fake) packets() (map[string]int64, error) {
 	f.count++
-	return map[string]int64{"in n2": f.count}, nil
+	return map[string]int64{"in n2": f.count}, f.countErr
 }
 
 func (f *fake) remove() error { f.isSet = false; f.removed = time.Now(); return f.removeErr }
@@ -159,6 +165,69 @@ func TestPacketsPassUntilToldToDropAndAfterwards(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{Passing, Dropping, Passing, Removed}, states); diff != "" {
 			t.Errorf("states: %s", diff)
+		}
+	})
+}
+
+// A cut in turns sets its rules again and again, and what it tells of is what it dropped, over all turns.
+func TestTurns(t *testing.T) {
+	for name, c := range map[string]struct {
+		cut   Cut
+		drops []bool // from the order to drop on, for a second
+	}{
+		"flapping": {Cut{Every: 300 * time.Millisecond}, []bool{true, false, true, false}},
+		"reset":    {Cut{Every: 400 * time.Millisecond, Reset: true}, []bool{true, false, true, false, true, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var f fake
+				var out bytes.Buffer
+				stdin, w := io.Pipe()
+				go func() {
+					time.Sleep(10 * time.Millisecond)
+					w.Write([]byte{Drop})
+					time.Sleep(time.Second)
+					w.Write([]byte{Pass})
+					time.Sleep(time.Second) // no turn comes any more
+					w.Close()
+				}()
+				if err := hold(&f, c.cut, stdin, &out, nil); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(append(append([]bool{false}, c.drops...), false), f.drops); diff != "" {
+					t.Errorf("dropping: %s", diff)
+				}
+				last := int64(0)
+				for _, r := range reports(t, &out) {
+					if r.State != Dropping {
+						continue
+					}
+					if n := r.Packets["in n2"]; n < last {
+						t.Errorf("it told of %d packets dropped, and then of %d", last, n)
+					} else {
+						last = n
+					}
+				}
+				if last == 0 {
+					t.Error("it tells of no packet")
+				}
+			})
+		})
+	}
+}
+
+func TestRulesThatAreGoneAreAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fake{countErr: errors.New("somebody has changed table soak-1")}
+		var out bytes.Buffer
+		stdin, w := io.Pipe()
+		defer w.Close()
+		if err := hold(&f, Cut{}, stdin, &out, nil); err == nil {
+			t.Error("no error")
+		}
+		rs := reports(t, &out)
+		if last := rs[len(rs)-1]; last.State != Failed || !strings.Contains(last.Error, "somebody has changed") || f.isSet {
+			t.Errorf("last report %+v, rules set: %v", last, f.isSet)
 		}
 	})
 }

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 )
 
 // conn is one connection through a link: near is the side that connected, far the target.
@@ -21,11 +18,13 @@ type conn struct {
 	finished bool
 }
 
-func newConn(p *Proxy, near *net.TCPConn, held bool) *conn {
-	return &conn{proxy: p, near: near, flows: [2]*flow{
-		newFlow(held, p, &p.up),
-		newFlow(held, p, &p.down),
-	}}
+// newConn is called with the proxy locked.
+func newConn(p *Proxy, near *net.TCPConn) *conn {
+	c := &conn{proxy: p, near: near}
+	for i := range c.flows {
+		c.flows[i] = newFlow(p, i)
+	}
+	return c
 }
 
 // run forwards until both directions have ended, or either has broken. The near side is read from the start, also while
@@ -113,141 +112,4 @@ func (c *conn) write(to *net.TCPConn, f *flow) {
 		return
 	}
 	to.CloseWrite() // an error means that the other side is gone, which its own pump sees
-}
-
-// flow is one direction of a connection: a bounded queue between the goroutine that reads one socket and the one that
-// writes the other.
-type flow struct {
-	proxy     *Proxy
-	forwarded *atomic.Int64 // the proxy's counter of this direction
-
-	mu          sync.Mutex
-	change      sync.Cond // anything below
-	queue       []byte
-	held        bool
-	full        bool         // a hold has reached its limit
-	writing     *net.TCPConn // a write is under way on it
-	interrupted bool         // and a hold has interrupted it
-	err         error        // why no more comes: io.EOF in order
-	abandoned   bool         // the connection has ended: nothing is delivered any more
-}
-
-func newFlow(held bool, p *Proxy, forwarded *atomic.Int64) *flow {
-	f := &flow{held: held, proxy: p, forwarded: forwarded}
-	f.change.L = &f.mu
-	return f
-}
-
-// put queues bytes, waiting for room; false when the connection has ended.
-func (f *flow) put(b []byte) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for !f.abandoned {
-		limit := flowLimit
-		if f.held {
-			limit = HoldLimit
-			f.full = f.full || len(f.queue)+len(b) > limit
-		}
-		if len(f.queue)+len(b) <= limit {
-			break
-		}
-		f.change.Wait()
-	}
-	if f.abandoned {
-		return false
-	}
-	if f.held {
-		f.proxy.held.Add(int64(len(b)))
-	}
-	f.queue = append(f.queue, b...)
-	f.change.Broadcast()
-	return true
-}
-
-// end says that no more comes, and why. It stands behind what is queued, and waits with it while the link is held: a
-// reset does not cross a partition either.
-func (f *flow) end(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err = err
-	f.change.Broadcast()
-}
-
-// abandon ends the flow now, held or not.
-func (f *flow) abandon() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.abandoned = true
-	f.queue = nil
-	f.change.Broadcast()
-}
-
-// hold stops the flow and returns when no write is under way.
-func (f *flow) hold() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.held = true
-	if f.writing != nil {
-		f.interrupted = true
-		f.writing.SetWriteDeadline(time.Unix(1, 0)) // in the past: a write that waits for room returns
-	}
-	for f.writing != nil {
-		f.change.Wait()
-	}
-}
-
-func (f *flow) resume() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.held = false
-	f.change.Broadcast()
-}
-
-func (f *flow) overfull() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.full
-}
-
-// drain writes what is queued, in order, while the flow is not held. It returns io.EOF after an orderly end.
-func (f *flow) drain(to *net.TCPConn) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for {
-		for !f.abandoned && (f.held || len(f.queue) == 0 && f.err == nil) {
-			f.change.Wait()
-		}
-		if f.abandoned {
-			return net.ErrClosed
-		}
-		if len(f.queue) == 0 {
-			return f.err
-		}
-		b := f.queue
-		f.queue = nil
-		f.writing = to
-		f.change.Broadcast()
-		f.mu.Unlock()
-		n, err := to.Write(b)
-		if n > 0 {
-			f.forwarded.Add(int64(n))
-			f.proxy.last.Store(time.Now().UnixNano())
-		}
-		f.mu.Lock()
-		if f.interrupted {
-			f.interrupted = false
-			to.SetWriteDeadline(time.Time{}) // if this fails, so does the next write
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				err = nil
-			}
-		}
-		if !f.abandoned {
-			f.queue = append(b[n:len(b):len(b)], f.queue...)
-		}
-		f.writing = nil
-		f.change.Broadcast()
-		if err != nil {
-			return err
-		}
-	}
 }

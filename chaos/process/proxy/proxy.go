@@ -1,10 +1,12 @@
 // Package proxy is a link between two sockets of this machine that can be disturbed: a TCP proxy on loopback which
-// forwards, holds or cuts. The process driver puts one on every link, node to node and client to node.
+// forwards, holds, slows down or cuts. The process driver puts one on every link, node to node and client to node.
 //
 // Holding is what a network that drops packets looks like to the two ends: connections stay open, new ones are accepted
-// (by the kernel, as it seems), and no byte passes in either direction. What arrives is kept and counted, as TCP's
+// (by the kernel, as it seems), and no byte passes in a held direction. What arrives is kept and counted, as TCP's
 // sender would keep it, and is delivered late when the hold ends; where that has grown beyond HoldLimit the connection is
 // reset instead, which is what TCP's own time-outs would have come to. The end of a stream waits its turn like bytes do.
+//
+// A Shape delays bytes and bounds their rate, in both directions; see shape.go.
 //
 // A proxy knows nothing of faults or nodes. When its process dies every hold dies with it.
 package proxy
@@ -35,14 +37,43 @@ type Counters struct {
 	Up          int64 // forwarded from the side that connects to the target
 	Down        int64 // forwarded from the target to the side that connects
 	Last        int64 // when bytes were last forwarded, Unix nanoseconds, 0 if never
-	Held        int64 // arrived while the link was held, from both sides
+	HeldUp      int64 // arrived for the target while that direction was held
+	HeldDown    int64 // the same of the other direction
 	Accepted    int64 // connections accepted
 	Reset       int64 // connections that the proxy reset, by a cut or after too long a hold
 	Connections int64 // open now
+
+	// Of shapes; see Shape.
+	DwellUp   time.Duration // that the bytes last forwarded to the target had spent in the proxy
+	DwellDown time.Duration // the same of the other direction
+	Waited    int64         // bytes that waited because of a bounded rate
 }
 
-// Forwarded is the sum of both directions.
-func (c Counters) Forwarded() int64 { return c.Up + c.Down }
+// Way is a direction of a link, or both.
+type Way uint8
+
+const (
+	Up   Way = 1 << iota // from the side that connects to the target
+	Down                 // from the target to the side that connects
+	Both = Up | Down
+)
+
+// in adds up what belongs to a way.
+func (w Way) in(up, down int64) (sum int64) {
+	if w&Up != 0 {
+		sum += up
+	}
+	if w&Down != 0 {
+		sum += down
+	}
+	return sum
+}
+
+// Forwarded is what went through in a direction, or in both.
+func (c Counters) Forwarded(w Way) int64 { return w.in(c.Up, c.Down) }
+
+// Held is what arrived while its direction was held.
+func (c Counters) Held(w Way) int64 { return w.in(c.HeldUp, c.HeldDown) }
 
 // Proxy is one link. Its methods are safe for concurrent use.
 type Proxy struct {
@@ -51,14 +82,24 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	change sync.Cond // hold or closed changed
-	holds  int
+	holds  [2]int    // up, down
 	cuts   int
 	closed bool
 	conns  map[*conn]struct{}
+	shapes []Shape
 
-	up, down, held, accepted, reset, last atomic.Int64
+	ways                          [2]wayCounters // up, down
+	accepted, reset, last, waited atomic.Int64
 
 	running sync.WaitGroup
+}
+
+// wayCounters are those of one direction.
+type wayCounters struct {
+	forwarded, held, dwell atomic.Int64
+
+	mu     sync.Mutex
+	freeAt time.Time // with a bounded rate: when the next bytes may go, of whatever connection
 }
 
 // Listen opens a link to target (HOST:PORT, dialled for each connection) on a port of 127.0.0.1 that it chooses.
@@ -90,18 +131,26 @@ func (p *Proxy) Counters() Counters {
 	open := int64(len(p.conns))
 	p.mu.Unlock()
 	return Counters{
-		Up: p.up.Load(), Down: p.down.Load(), Held: p.held.Load(), Last: p.last.Load(),
+		Up: p.ways[0].forwarded.Load(), Down: p.ways[1].forwarded.Load(), Last: p.last.Load(),
+		HeldUp: p.ways[0].held.Load(), HeldDown: p.ways[1].held.Load(),
 		Accepted: p.accepted.Load(), Reset: p.reset.Load(), Connections: open,
+		DwellUp: time.Duration(p.ways[0].dwell.Load()), DwellDown: time.Duration(p.ways[1].dwell.Load()), Waited: p.waited.Load(),
 	}
 }
 
-// Hold stops all bytes. Once it has returned, none passes. Holds add up: each is ended by one Resume.
-func (p *Proxy) Hold() {
+// Hold stops all bytes of a way. Once it has returned, none passes. Holds add up: each is ended by one Resume of the same way. While the
+// way up is held no connection is made to the target.
+func (p *Proxy) Hold(w Way) {
 	p.mu.Lock()
-	p.holds++
 	var flows []*flow
-	for c := range p.conns {
-		flows = append(flows, c.flows[:]...)
+	for i := range p.holds {
+		if w&(1<<i) == 0 {
+			continue
+		}
+		p.holds[i]++
+		for c := range p.conns {
+			flows = append(flows, c.flows[i])
+		}
 	}
 	p.mu.Unlock()
 	for _, f := range flows {
@@ -110,26 +159,38 @@ func (p *Proxy) Hold() {
 }
 
 // Resume ends one Hold. With the last, what was held is delivered, or its connection reset if that is more than HoldLimit.
-func (p *Proxy) Resume() {
+func (p *Proxy) Resume(w Way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.holds == 0 {
-		return
-	}
-	p.holds--
-	if p.holds > 0 {
-		return
-	}
-	for c := range p.conns {
-		if c.flows[0].overfull() || c.flows[1].overfull() {
-			p.reset.Add(1)
-			c.abort()
+	for i := range p.holds {
+		if w&(1<<i) == 0 || p.holds[i] == 0 {
 			continue
 		}
-		c.flows[0].resume()
-		c.flows[1].resume()
+		p.holds[i]--
+		if p.holds[i] > 0 {
+			continue
+		}
+		for c := range p.conns {
+			if c.flows[i].overfull() {
+				p.reset.Add(1)
+				c.abort()
+				continue
+			}
+			c.flows[i].resume()
+		}
 	}
 	p.change.Broadcast()
+}
+
+// Reset resets every connection that is open now, and answers how many there were. New ones are served.
+func (p *Proxy) Reset() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.reset.Add(1)
+		c.abort()
+	}
+	return len(p.conns)
 }
 
 // Cut resets every connection, and each new one at once, until Mend. Cuts add up as holds do.
@@ -201,7 +262,7 @@ func (p *Proxy) admit(near *net.TCPConn) {
 		abort(near)
 		return
 	}
-	c := newConn(p, near, p.holds > 0)
+	c := newConn(p, near)
 	p.conns[c] = struct{}{}
 	p.running.Add(1)
 	go func() {
@@ -216,7 +277,7 @@ func (p *Proxy) admit(near *net.TCPConn) {
 // dial connects to the target, once the link is open.
 func (p *Proxy) dial(c *conn) (*net.TCPConn, error) {
 	p.mu.Lock()
-	for p.holds > 0 && !p.closed && !c.isFinished() {
+	for p.holds[0] > 0 && !p.closed && !c.isFinished() {
 		p.change.Wait()
 	}
 	if p.closed || c.isFinished() {

@@ -119,7 +119,7 @@ func TestForwardsBothWaysAndCounts(t *testing.T) {
 	say(t, c, "hello")
 	hear(t, c, "hello")
 	eventually(t, "5 bytes each way", func() bool { n := p.Counters(); return n.Up == 5 && n.Down == 5 })
-	if n := p.Counters(); n.Accepted != 1 || n.Connections != 1 || n.Held != 0 {
+	if n := p.Counters(); n.Accepted != 1 || n.Connections != 1 || n.Held(Both) != 0 {
 		t.Errorf("counters %+v", n)
 	}
 }
@@ -145,14 +145,14 @@ func TestHoldStopsBytesAndResumeDeliversThem(t *testing.T) {
 	c := dial(t, p)
 	say(t, c, "before")
 	hear(t, c, "before")
-	p.Hold()
+	p.Hold(Both)
 	say(t, c, "during")
 	silence(t, c)
-	eventually(t, "6 bytes held", func() bool { return p.Counters().Held == 6 })
-	if n := p.Counters(); n.Forwarded() != 12 {
-		t.Errorf("%d bytes forwarded, want the 12 of before", n.Forwarded())
+	eventually(t, "6 bytes held", func() bool { return p.Counters().Held(Both) == 6 })
+	if n := p.Counters(); n.Forwarded(Both) != 12 {
+		t.Errorf("%d bytes forwarded, want the 12 of before", n.Forwarded(Both))
 	}
-	p.Resume()
+	p.Resume(Both)
 	hear(t, c, "during")
 	say(t, c, "after")
 	hear(t, c, "after")
@@ -160,27 +160,27 @@ func TestHoldStopsBytesAndResumeDeliversThem(t *testing.T) {
 
 func TestHoldTakesNewConnectionsButNoBytes(t *testing.T) {
 	p := link(t)
-	p.Hold()
+	p.Hold(Both)
 	c := dial(t, p)
 	say(t, c, "anyone?")
 	silence(t, c)
-	eventually(t, "7 bytes held", func() bool { return p.Counters().Held == 7 })
-	p.Resume()
+	eventually(t, "7 bytes held", func() bool { return p.Counters().Held(Both) == 7 })
+	p.Resume(Both)
 	hear(t, c, "anyone?")
 }
 
 func TestHoldsAddUp(t *testing.T) {
 	p := link(t)
 	c := dial(t, p)
-	p.Hold()
-	p.Hold()
-	p.Resume()
+	p.Hold(Both)
+	p.Hold(Both)
+	p.Resume(Both)
 	say(t, c, "x")
 	silence(t, c)
-	p.Resume()
+	p.Resume(Both)
 	hear(t, c, "x")
-	p.Resume() // one too many does nothing
-	p.Hold()
+	p.Resume(Both) // one too many does nothing
+	p.Hold(Both)
 	say(t, c, "y")
 	silence(t, c)
 }
@@ -200,14 +200,14 @@ func TestNeitherEndNorResetCrossesAHold(t *testing.T) {
 			c := dial(t, p)
 			say(t, c, "x")
 			eventually(t, "the byte is through", func() bool { return p.Counters().Up == 1 })
-			p.Hold()
+			p.Hold(Both)
 			leave(c)
 			select {
 			case <-ended:
 				t.Fatal("the far side saw the near side leave")
 			case <-time.After(quiet):
 			}
-			p.Resume()
+			p.Resume(Both)
 			select {
 			case <-ended:
 			case <-time.After(bound):
@@ -242,7 +242,7 @@ func TestHoldInterruptsAWriteThatWaitsForRoom(t *testing.T) {
 	}
 	c.CloseWrite()
 	held := make(chan struct{})
-	go func() { p.Hold(); close(held) }()
+	go func() { p.Hold(Both); close(held) }()
 	select {
 	case <-held:
 	case <-time.After(bound):
@@ -254,7 +254,7 @@ func TestHoldInterruptsAWriteThatWaitsForRoom(t *testing.T) {
 	if now := p.Counters().Up; now != before {
 		t.Errorf("%d bytes passed a held link", now-before)
 	}
-	p.Resume()
+	p.Resume(Both)
 	select {
 	case n := <-got:
 		if n != want {
@@ -270,16 +270,16 @@ func TestALongHoldResetsTheConnection(t *testing.T) {
 	c := dial(t, p)
 	say(t, c, "x")
 	hear(t, c, "x")
-	p.Hold()
+	p.Hold(Both)
 	c.SetWriteDeadline(time.Now().Add(bound))
 	written := make(chan error, 1)
 	go func() { _, err := c.Write(make([]byte, 32<<20)); written <- err }() // more than the sockets take
-	eventually(t, "the limit is reached", func() bool { return p.Counters().Held > HoldLimit-chunk })
+	eventually(t, "the limit is reached", func() bool { return p.Counters().Held(Both) > HoldLimit-chunk })
 	time.Sleep(quiet)
-	if held := p.Counters().Held; held > HoldLimit {
+	if held := p.Counters().Held(Both); held > HoldLimit {
 		t.Errorf("%d bytes kept, more than %d", held, HoldLimit)
 	}
-	p.Resume()
+	p.Resume(Both)
 	if err := <-written; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("the write that the hold has kept: %v, want a reset", err)
 	}
@@ -331,7 +331,7 @@ func TestATargetThatIsDownResetsAndASetTargetServes(t *testing.T) {
 func TestCloseEndsEverythingAlsoWhileHeld(t *testing.T) {
 	p := link(t)
 	dial(t, p)
-	p.Hold()
+	p.Hold(Both)
 	c := dial(t, p)
 	say(t, c, "x")
 	closed := make(chan error, 1)

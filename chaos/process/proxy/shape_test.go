@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestOneWayIsHeldAndTheOtherIsNot(t *testing.T) {
+	p := link(t)
+	c := dial(t, p)
+	say(t, c, "a")
+	hear(t, c, "a")
+	p.Hold(Down)
+	was := p.Counters()
+	say(t, c, "b") // it arrives, and is not heard of
+	silence(t, c)
+	if n := p.Counters(); n.Forwarded(Up) != was.Forwarded(Up)+1 || n.Forwarded(Down) != was.Forwarded(Down) || n.Held(Down) != 1 || n.Held(Up) != 0 {
+		t.Errorf("%+v", n)
+	}
+	p.Hold(Up)
+	say(t, c, "c")
+	p.Resume(Down)
+	hear(t, c, "b")
+	silence(t, c)
+	p.Resume(Up)
+	hear(t, c, "c")
+}
+
+func TestADelayKeepsBytesForAWhileAndInOrder(t *testing.T) {
+	p := link(t)
+	c := dial(t, p)
+	p.Shape(Shape{ID: 1, Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond})
+	p.Shape(Shape{ID: 2, Delay: 10 * time.Millisecond})
+	for _, word := range []string{"a", "b", "c", "d"} {
+		say(t, c, word)
+	}
+	hear(t, c, "abcd")
+	if n := p.Counters(); n.DwellUp < 30*time.Millisecond || n.DwellDown < 30*time.Millisecond {
+		t.Errorf("bytes stayed %s and %s", n.DwellUp, n.DwellDown)
+	}
+	later := dial(t, p)
+	say(t, later, "e")
+	hear(t, later, "e")
+	if n := p.Counters(); n.DwellUp < 30*time.Millisecond {
+		t.Errorf("on a new connection they stayed %s", n.DwellUp)
+	}
+}
+
+func TestWhatWaitsForADelayThatEndsGoesAtOnce(t *testing.T) {
+	p := link(t)
+	c := dial(t, p)
+	p.Shape(Shape{ID: 1, Delay: time.Hour})
+	say(t, c, "a")
+	silence(t, c)
+	p.Unshape(2) // somebody else's
+	silence(t, c)
+	p.Unshape(1)
+	hear(t, c, "a")
+}
+
+func TestABoundedRateIsOfTheWholeLink(t *testing.T) {
+	p := link(t)
+	p.Shape(Shape{ID: 1, BytesPerSecond: 10_000})
+	begin := time.Now()
+	const each = 500
+	a, b := dial(t, p), dial(t, p)
+	say(t, a, strings.Repeat("a", each))
+	say(t, b, strings.Repeat("b", each))
+	hear(t, a, strings.Repeat("a", each))
+	hear(t, b, strings.Repeat("b", each))
+	// All but the last burst of 200 bytes must have taken its time.
+	if took, least := time.Since(begin), 80*time.Millisecond; took < least {
+		t.Errorf("%d bytes went through in %s, want %s at least", 2*each, took, least)
+	}
+	if n := p.Counters(); n.Waited == 0 {
+		t.Error("no byte waited")
+	}
+}
+
+func TestAHoldKeepsWhatIsDelayedToo(t *testing.T) {
+	p := link(t)
+	c := dial(t, p)
+	p.Shape(Shape{ID: 1, Delay: time.Millisecond})
+	p.Hold(Both)
+	say(t, c, "a")
+	silence(t, c)
+	p.Resume(Both)
+	hear(t, c, "a")
+}
+
+func TestResetBreaksWhatIsOpenAndServesWhatComes(t *testing.T) {
+	p := link(t)
+	c := dial(t, p)
+	say(t, c, "a")
+	hear(t, c, "a")
+	if n := p.Reset(); n != 1 {
+		t.Errorf("%d connections reset", n)
+	}
+	c.SetReadDeadline(time.Now().Add(bound))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
+	}
+	again := dial(t, p)
+	say(t, again, "b")
+	hear(t, again, "b")
+	if n := p.Counters().Reset; n != 1 {
+		t.Errorf("%d resets counted", n)
+	}
+}
