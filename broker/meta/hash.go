@@ -38,7 +38,8 @@ func (s *State) Hash() uint64 {
 	return h.Sum64()
 }
 
-// encode writes the whole state in its canonical order: what is hashed, and what a snapshot will hold.
+// encode writes the whole state in its canonical order: what is hashed, and what a snapshot holds. decodeState reads it: a field that
+// one of them lacks is a field that a snapshot loses.
 func (s *State) encode() []byte {
 	w := writer{buf: make([]byte, 0, 4096)}
 	w.byte(encodingVersion)
