@@ -55,6 +55,8 @@ func Message(b Body) (level, msg string) {
 		msg = fmt.Sprintf("%s %s %s at index %d", b.Outcome, b.Command, b.Key, b.Index)
 	case *StateHash:
 		msg = fmt.Sprintf("state hash at index %d", b.Index)
+	case *Snapshot:
+		msg = fmt.Sprintf("snapshot %s at index %d", b.What, b.Index)
 	case *Partition:
 		msg = fmt.Sprintf("partition %s-%d: %s in epoch %d", b.Topic, b.Partition, b.Role, b.LeaderEpoch)
 	case *Session:
@@ -211,6 +213,11 @@ func appendBody(buf []byte, b Body) []byte {
 	case *StateHash:
 		f.uint("index", b.Index)
 		f.hash(b.Hash)
+	case *Snapshot:
+		f.str("what", b.What)
+		f.uint("index", b.Index)
+		f.uint("term", b.Term)
+		f.int("bytes", b.Bytes)
 	case *Partition:
 		f.partition(b)
 	case *Session:

@@ -19,6 +19,7 @@ var bodies = map[string]*rapid.Generator[Body]{
 	"propose":      body[Propose](),
 	"apply":        body[Apply](),
 	"state_hash":   body[StateHash](),
+	"snapshot":     body[Snapshot](),
 	"partition":    body[Partition](),
 	"session":      body[Session](),
 	"claim":        body[Claim](),

@@ -28,6 +28,8 @@ func (e *Event) Term() uint64 {
 		return b.Term
 	case *Apply:
 		return b.Term
+	case *Snapshot:
+		return b.Term
 	}
 	return 0
 }
@@ -136,6 +138,22 @@ type StateHash struct {
 	Hash  uint64 `json:"hash,string"`
 }
 
+// What a Snapshot event says.
+const (
+	SnapshotTaken     = "taken"     // of this node's own state, now durable
+	SnapshotRestored  = "restored"  // from its disk, at the start
+	SnapshotInstalled = "installed" // received from the raft leader, now durable and in force
+)
+
+// Snapshot is a raft snapshot of the metadata that a node took, or put in the place of its state. In the latter case the
+// entries up to Index are not applied one by one, and have no apply events on this node; a state_hash of that index follows.
+type Snapshot struct {
+	What  string `json:"what"`
+	Index uint64 `json:"index"` // raft index of the last entry that it covers
+	Term  uint64 `json:"term"`  // of that entry
+	Bytes int64  `json:"bytes"`
+}
+
 // Partition is one replica's view of its partition: on change, at boot, on truncation, and otherwise at
 // most once a second.
 type Partition struct {
@@ -207,6 +225,7 @@ func (*LeaderCheck) Kind() string { return "leader_check" }
 func (*Propose) Kind() string     { return "propose" }
 func (*Apply) Kind() string       { return "apply" }
 func (*StateHash) Kind() string   { return "state_hash" }
+func (*Snapshot) Kind() string    { return "snapshot" }
 func (*Partition) Kind() string   { return "partition" }
 func (*Session) Kind() string     { return "session" }
 func (*Claim) Kind() string       { return "claim" }

@@ -15,6 +15,7 @@ var newBody = map[string]func() Body{
 	"propose":      func() Body { return new(Propose) },
 	"apply":        func() Body { return new(Apply) },
 	"state_hash":   func() Body { return new(StateHash) },
+	"snapshot":     func() Body { return new(Snapshot) },
 	"partition":    func() Body { return new(Partition) },
 	"session":      func() Body { return new(Session) },
 	"claim":        func() Body { return new(Claim) },

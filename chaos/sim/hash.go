@@ -143,6 +143,12 @@ func (h *hasher) event(e *history.Event) {
 	case *history.Stall:
 		h.kind(14)
 		h.int(b.Nanos)
+	case *history.Snapshot:
+		h.kind(15)
+		h.text(b.What)
+		h.word(b.Index)
+		h.word(b.Term)
+		h.int(b.Bytes)
 	default:
 		panic(fmt.Sprintf("sim: an event that cannot be hashed: %T", b))
 	}

@@ -11,7 +11,7 @@ import (
 // forgotten in the hash would let two runs that differ pass as equal.
 func TestEveryFieldIsHashed(t *testing.T) {
 	bodies := []history.Body{
-		&history.Started{}, &history.RoleChange{}, &history.LeaderCheck{}, &history.Propose{}, &history.Apply{}, &history.StateHash{}, &history.Partition{},
+		&history.Started{}, &history.RoleChange{}, &history.LeaderCheck{}, &history.Propose{}, &history.Apply{}, &history.StateHash{}, &history.Snapshot{}, &history.Partition{},
 		&history.Session{}, &history.Claim{}, &history.Read{}, &history.Bug{}, &history.Exit{}, &history.LogLine{}, &history.Stall{},
 	}
 	for _, b := range bodies {
