@@ -45,7 +45,7 @@ func (d *disks) submit(ops []core.DiskOp) {
 	var raft, logs, reads []core.DiskOp
 	for _, op := range ops {
 		switch op.Kind {
-		case core.OpRaftSave:
+		case core.OpRaftSave, core.OpRaftSnapshot:
 			raft = append(raft, op)
 		case core.OpLogRead:
 			reads = append(reads, op)

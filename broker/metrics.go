@@ -23,6 +23,8 @@ var coreGauges = []coreGauge{
 	{desc("raft_term", "Raft term."), func(s core.Stats) float64 { return float64(s.Term) }},
 	{desc("raft_leader", "Id of the raft leader, 0 if none is known."), func(s core.Stats) float64 { return float64(s.Leader) }},
 	{desc("raft_applied", "Raft index of the last applied entry."), func(s core.Stats) float64 { return float64(s.Applied) }},
+	{desc("raft_snapshot", "Raft index of the last snapshot, 0 if there is none."), func(s core.Stats) float64 { return float64(s.Snapshot) }},
+	{desc("raft_log_entries", "Entries of the raft log, in memory and on disk."), func(s core.Stats) float64 { return float64(s.RaftLog) }},
 	{desc("ready", "1 once the node is registered and knows a leader."), func(s core.Stats) float64 {
 		if s.Ready {
 			return 1

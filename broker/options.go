@@ -31,6 +31,7 @@ type Options struct {
 	SessionTimeout   time.Duration // default half the election interval, at least 500 ms
 	ReplicaLag       time.Duration // default the session timeout, at least 1 s
 	InitialLeader    string        // "raft-leader" (default) or "balanced"
+	SnapshotEntries  int64         // raft entries from one snapshot of the metadata to the next, default 10,000
 	NoAutoCreate     bool          // a topic that does not exist stays so
 	Flush            string        // "sync" (default): a record counts when it is on disk; "none": when it is written
 	Bugs             bugs.Set
@@ -117,6 +118,9 @@ func (o Options) complete() (Options, error) {
 	default:
 		return o, configError("--flush is sync or none", "flush %q", o.Flush)
 	}
+	if o.SnapshotEntries < 0 {
+		return o, configError("--snapshot-entries is a number of raft entries, at least 1; leave it out for 10000", "a snapshot every %d entries", o.SnapshotEntries)
+	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 1000
 	}
@@ -165,7 +169,7 @@ func (o Options) config(boot uint64) core.Config {
 		ID: o.ID, Peers: o.ids(), Seed: o.Seed, Boot: boot,
 		Advertise: o.Advertise, Version: o.Version,
 		ElectionInterval: o.ElectionInterval, SessionTimeout: o.SessionTimeout, ReplicaLag: o.ReplicaLag,
-		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Flush: o.Flush, Bugs: o.Bugs,
+		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Flush: o.Flush, SnapshotEntries: o.SnapshotEntries, Bugs: o.Bugs,
 	}
 }
 

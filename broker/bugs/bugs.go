@@ -28,6 +28,7 @@ const (
 	AcksBeforeReplication
 	HWIsLeaderLEO
 	ISRShrinkBeforeCommit
+	SnapshotOmitsField
 )
 
 // Name is the bug's name for --bug.
@@ -177,6 +178,15 @@ var Catalogue = []Entry{
 		Symptom:   "it acknowledges alone what the next leader never had",
 		Checkers:  []string{"acked-records"},
 		May:       []string{"phantom-read", "high-watermark"},
+	},
+	{
+		Bug: SnapshotOmitsField, Name: "snapshot-omits-field",
+		Source:    "KAFKA-13357: a snapshot without the producer ids that were given out",
+		Mechanism: "a partition's leader epoch is not in the snapshot: who restores one goes on with epoch 0",
+		Trigger:   "a node restarts from a snapshot, or is sent one; in a short run the threshold must be low",
+		Symptom:   "its metadata differ from the others' at the same index",
+		Checkers:  []string{"metadata-agreement"},
+		May:       []string{"epoch-monotonic", "linearizable-metadata", "balance", "claims", "recovery", "acked-records", "phantom-read", "high-watermark", "single-leader-proposing"},
 	},
 }
 

@@ -46,6 +46,7 @@ func newFlags() *flags {
 	s.DurationVar(&o.SessionTimeout, "session-timeout", 0, "a broker that is silent for so long is dead (default: half the election interval, at least 500ms)")
 	s.DurationVar(&o.ReplicaLag, "replica-lag", 0, "a follower that lags for so long leaves the ISR (default: the session timeout, at least 1s)")
 	s.StringVar(&o.InitialLeader, "initial-leader", core.InitialLeaderRaft, "a new partition's leader: raft-leader, or balanced")
+	s.Int64Var(&o.SnapshotEntries, "snapshot-entries", 0, "store the metadata as a snapshot, and drop raft entries, after so many of them (default 10000)")
 	s.BoolVar(&o.NoAutoCreate, "no-auto-create", false, "do not create topics that a client merely asks for")
 	s.StringVar(&o.Flush, "flush", core.FlushSync, "sync: records are on disk before they count as replicated; none: they are left to the kernel, as Kafka does it")
 	s.StringSliceVar(&f.bugs, "bug", nil, "switch a planted bug on (repeatable; `soak bugs` lists them)")

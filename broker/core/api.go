@@ -35,6 +35,9 @@ type Config struct {
 	MaxRecordBatch     int32 // bytes, default 1 MiB
 	MaxFetchBytes      int32 // bytes a fetch answer holds at most, default 8 MiB
 	MaxQueuedDiskBytes int64 // beyond it produce waits, default 64 MiB
+	// SnapshotEntries is after how many raft entries the metadata are stored as a snapshot, and the entries up to it dropped but for
+	// a quarter of that many, so that a follower slightly behind needs no snapshot. Default 10,000.
+	SnapshotEntries int64
 
 	// Flush says when a record counts as replicated: FlushSync (default) when it is synced, FlushNone when it is written, as Kafka does it. The
 	// metadata log is synced either way.
@@ -48,8 +51,10 @@ type Boot struct {
 	First     bool // the raft log was empty: the very first start
 	HardState *pb.HardState
 	Snapshot  *pb.Snapshot // nil if none
-	Entries   []*pb.Entry
-	Logs      []LogInfo
+	// The entry before the first of Entries: (0, 0) without a snapshot, otherwise the snapshot's or one before it.
+	BaseIndex, BaseTerm uint64
+	Entries             []*pb.Entry
+	Logs                []LogInfo
 	// Unclean is the last boot that did not sync its records (FlushNone) and was not stopped in order, so that a part of what it had
 	// written may be gone; 0: none.
 	Unclean uint64
@@ -197,8 +202,11 @@ type PeerFetchResp struct {
 type DiskOpKind uint8
 
 const (
-	// OpRaftSave appends entries (replacing any with the same or a higher index) and the hard state, then syncs if Sync.
+	// OpRaftSave appends entries (replacing any with the same or a higher index) and the hard state, then syncs if Sync. With a Snapshot,
+	// which another node made, that takes the place of everything stored before, in one step with the rest of the save.
 	OpRaftSave DiskOpKind = iota + 1
+	// OpRaftSnapshot stores a snapshot of this node's own and drops the entries up to Base, in this order, durably.
+	OpRaftSnapshot
 	// OpLogAppend appends whole record batches, whose first has base offset Offset, to a partition's log (creating it if absent).
 	OpLogAppend
 	// OpLogTruncate cuts a partition's log to end at Offset, and syncs.
@@ -215,11 +223,12 @@ type DiskOp struct {
 	ID   uint64
 	Kind DiskOpKind
 
-	// OpRaftSave
+	// OpRaftSave and OpRaftSnapshot
 	HardState *pb.HardState // nil: unchanged
 	Entries   []*pb.Entry
-	Snapshot  *pb.Snapshot // nil until snapshots land
-	Sync      bool         // also for OpLogAppend: durable before it completes (false with flush=none)
+	Snapshot  *pb.Snapshot
+	Base      uint64 // OpRaftSnapshot
+	Sync      bool   // also for OpLogAppend: durable before it completes (false with flush=none)
 
 	// partition logs
 	Part   PartitionID

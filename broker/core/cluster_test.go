@@ -26,8 +26,9 @@ type testCluster struct {
 	events []history.Event
 	cfg    func(*Config)
 	cut    map[[2]int32]bool // ordered pairs whose messages are lost
-	jitter func() int64      // ns that a message takes longer than testLatency
-	slow   func() int64      // ns that a disk operation takes longer than testLatency
+	lose   func(*PeerMessage) bool
+	jitter func() int64 // ns that a message takes longer than testLatency
+	slow   func() int64 // ns that a disk operation takes longer than testLatency
 }
 
 // testT is what the cluster needs of a *testing.T or a *rapid.T.
@@ -139,7 +140,7 @@ func (c *testCluster) ready(n *testNode) {
 		})
 	}
 	for _, m := range out.Messages {
-		if c.cut[[2]int32{m.From, m.To}] {
+		if c.cut[[2]int32{m.From, m.To}] || c.lose != nil && c.lose(m) {
 			continue
 		}
 		to := c.nodes[m.To]
@@ -235,6 +236,9 @@ func (c *testCluster) waitReady() {
 // testDisk keeps what was written, in memory, at once.
 type testDisk struct {
 	hs      *pb.HardState
+	snap    *pb.Snapshot
+	base    uint64 // of the entry before the first
+	term    uint64 // and its term
 	entries []*pb.Entry
 	logs    map[PartitionID]*testLog
 	ids     []PartitionID
@@ -264,7 +268,7 @@ type testBatch struct {
 func newTestDisk() *testDisk { return &testDisk{logs: map[PartitionID]*testLog{}} }
 
 func (d *testDisk) boot() Boot {
-	b := Boot{First: len(d.entries) == 0 && d.hs == nil, HardState: d.hs, Entries: d.entries}
+	b := Boot{First: len(d.entries) == 0 && d.snap == nil && d.hs == nil, HardState: d.hs, Snapshot: d.snap, BaseIndex: d.base, BaseTerm: d.term, Entries: d.entries}
 	for _, id := range d.ids {
 		if l := d.logs[id]; l != nil {
 			b.Logs = append(b.Logs, LogInfo{ID: id, End: l.end, Epochs: l.epochs, Producers: l.producers()})
@@ -286,12 +290,21 @@ func (d *testDisk) log(id PartitionID) *testLog {
 func (d *testDisk) do(op DiskOp) *DiskDone {
 	done := &DiskDone{ID: op.ID}
 	switch op.Kind {
+	case OpRaftSnapshot:
+		if op.Base > d.base {
+			d.term = d.entries[op.Base-d.base-1].GetTerm()
+			d.entries = d.entries[op.Base-d.base:]
+		}
+		d.snap, d.base = op.Snapshot, max(d.base, op.Base)
 	case OpRaftSave:
+		if op.Snapshot != nil {
+			d.snap, d.base, d.term, d.entries = op.Snapshot, op.Snapshot.GetMetadata().GetIndex(), op.Snapshot.GetMetadata().GetTerm(), nil
+		}
 		if op.HardState != nil {
 			d.hs = op.HardState
 		}
 		if len(op.Entries) > 0 {
-			keep := int(op.Entries[0].GetIndex()) - 1
+			keep := int(op.Entries[0].GetIndex() - d.base - 1)
 			d.entries = append(d.entries[:keep:keep], op.Entries...)
 		}
 	case OpLogAppend:

@@ -44,6 +44,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxQueuedDiskBytes == 0 {
 		c.MaxQueuedDiskBytes = 64 << 20
 	}
+	if c.SnapshotEntries == 0 {
+		c.SnapshotEntries = 10_000
+	}
 	_, _, addrOK := splitHostPort(c.Advertise)
 	switch {
 	case !addrOK:
@@ -58,6 +61,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("flush %q: must be %s or %s", c.Flush, FlushSync, FlushNone)
 	case c.InitialLeader != InitialLeaderRaft && c.InitialLeader != InitialLeaderBalanced:
 		return c, fmt.Errorf("initial leader %q: must be %s or %s", c.InitialLeader, InitialLeaderRaft, InitialLeaderBalanced)
+	case c.SnapshotEntries < 1:
+		return c, fmt.Errorf("a snapshot every %d entries: must be at least 1", c.SnapshotEntries)
 	case c.ElectionInterval < 10*time.Millisecond || c.SessionTimeout < 10*time.Millisecond:
 		return c, fmt.Errorf("election interval %v and session timeout %v: must be at least 10ms", c.ElectionInterval, c.SessionTimeout)
 	}

@@ -93,11 +93,14 @@ func (n *Node) controllerLost() {
 // proposeFor proposes a command and answers a controller request by what became of it.
 func (n *Node) proposeFor(cmd *meta.Command, done func(ctlResult), answer func(applied) ctlResult) {
 	err := n.propose(cmd, func(a applied) {
-		if a.lost {
+		switch {
+		case a.lost:
 			done(ctlResult{status: ctlRefused})
-			return
+		case a.unknown:
+			done(ctlResult{status: ctlUnknown})
+		default:
+			done(answer(a))
 		}
-		done(answer(a))
 	})
 	if err != nil {
 		done(ctlResult{status: ctlRefused})

@@ -32,6 +32,7 @@ type Node struct {
 	attempt     uint64
 	proposals   []*proposal   // waiting to be applied, ascending by attempt
 	atIndex     []indexWaiter // waiting for applied to reach an index
+	snaps       snapshots
 
 	disk     map[uint64]func(*DiskDone) // completions due, by operation
 	nextDisk uint64
@@ -71,6 +72,12 @@ func New(cfg Config, boot Boot, now int64) (*Node, error) {
 	n.initForwarder()
 	n.initStartup(boot)
 	n.initReplication(boot)
+	if boot.Snapshot != nil {
+		n.restore(boot.Snapshot, history.SnapshotRestored)
+		if err := n.out.Fatal; err != nil {
+			return nil, err
+		}
+	}
 	n.noteRole()
 	return n, nil
 }
@@ -200,7 +207,9 @@ type Stats struct {
 	Term       uint64 `json:"term"`
 	Leader     int32  `json:"leader"` // 0: none known
 	Applied    uint64 `json:"applied"`
-	Ready      bool   `json:"ready"` // registered in this boot and a leader is known
+	Snapshot   uint64 `json:"snapshot"` // raft index of the last snapshot, 0 if there is none
+	RaftLog    int    `json:"raft_log"` // entries in memory and on disk
+	Ready      bool   `json:"ready"`    // registered in this boot and a leader is known
 	Topics     int    `json:"topics"`
 	Partitions int    `json:"partitions"`
 
@@ -223,7 +232,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		Node: n.cfg.ID, Boot: n.cfg.Boot, Role: string(roleOf(st.RaftState)), Term: st.GetTerm(), Leader: int32(st.Lead),
 		RefusedProposals: n.ctl.refusedProps,
-		Applied:          n.applied, Ready: n.startup.registered && st.Lead != 0, Topics: len(n.state.Topics),
+		Applied:          n.applied, Snapshot: n.store.snapshotIndex(), RaftLog: len(n.store.entries), Ready: n.startup.registered && st.Lead != 0, Topics: len(n.state.Topics),
 		Proposals: len(n.proposals), Forwards: len(n.fwd.pending), Reads: n.reads.waiting(), Sessions: n.liveCount(),
 		Connections: len(n.conns), DiskOps: len(n.disk),
 	}

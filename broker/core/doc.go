@@ -21,7 +21,7 @@
 // meta.Command, is proposed, committed and applied on every node; its applied result answers the request.
 // Whatever a node does about a partition (lead, follow, truncate) follows from applied commands.
 //
-// Files: core.go (Node, Step, Ready), raft.go (the glue to RawNode and its storage window), propose.go, controller.go
+// Files: core.go (Node, Step, Ready), raft.go (the glue to RawNode and its storage window), propose.go, snapshot.go, controller.go
 // (requests that only the controller may carry out), forward.go, elector.go, sessions.go, startup.go, reads.go (ReadIndex),
 // conns.go (answers in order), replica.go, replicalog.go, leader.go, follower.go, isr.go, cache.go (replication), idempotence.go, dispatch.go, and one file a Kafka request.
 package core

@@ -218,7 +218,7 @@ func (n *Node) setLeader(t *meta.Topic, i int32, p *meta.Partition, leader int32
 	}}
 	err := n.propose(cmd, func(a applied) {
 		delete(n.elector.under, id)
-		if !a.lost && a.res.Refused == "" {
+		if !a.lost && !a.unknown && a.res.Refused == "" {
 			n.claimElected(cmd, a)
 		}
 	})

@@ -179,10 +179,13 @@ func alterCode(id PartitionID, res ctlResult) int16 {
 	return errRequestTimedOut
 }
 
-// isrCommitted follows a committed change of the ISR in an epoch that this node leads.
+// isrCommitted follows a committed change of the ISR in an epoch that this node leads. index is that of the entry, 0 where a snapshot
+// covers it.
 func (n *Node) isrCommitted(r *replica, old []int32, index uint64) {
 	if !slices.Equal(old, r.state.ISR) {
-		n.emit(&history.Claim{What: "isr_changed", Key: r.name(), Index: index, Leader: r.state.Leader, LeaderEpoch: r.state.LeaderEpoch})
+		if index != 0 {
+			n.emit(&history.Claim{What: "isr_changed", Key: r.name(), Index: index, Leader: r.state.Leader, LeaderEpoch: r.state.LeaderEpoch})
+		}
 		for i := range r.followers {
 			f := &r.followers[i]
 			if slices.Contains(r.state.ISR, f.id) && !slices.Contains(old, f.id) {

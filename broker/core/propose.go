@@ -22,9 +22,10 @@ type proposal struct {
 
 // applied is how a proposal ended.
 type applied struct {
-	lost  bool // it is not in the log and never will be
-	res   meta.Result
-	index uint64
+	lost    bool // it is not in the log and never will be
+	unknown bool // a snapshot has covered what became of it, or it may come yet
+	res     meta.Result
+	index   uint64
 }
 
 // NotLeaderError is the refusal of a proposal by a node that is not the raft leader.
@@ -91,6 +92,15 @@ func (n *Node) proposalApplied(cmd *meta.Command, res meta.Result, index uint64)
 		p := n.proposals[i]
 		n.proposals = slices.Delete(n.proposals, i, i+1)
 		p.done(applied{res: res, index: index})
+	}
+}
+
+// forgetProposals completes all proposals that wait, when a snapshot has taken the place of entries among which theirs may be.
+func (n *Node) forgetProposals() {
+	waiting := n.proposals
+	n.proposals = nil
+	for _, p := range waiting {
+		p.done(applied{unknown: true})
 	}
 }
 

@@ -23,7 +23,7 @@ func (n *Node) initRaft(boot Boot) error {
 		return err
 	}
 	n.store = w
-	n.applied = w.firstIndex() - 1
+	n.applied = w.snapshotIndex()
 	n.rn, err = raft.NewRawNode(&raft.Config{
 		ID:              uint64(n.cfg.ID),
 		ElectionTick:    n.cfg.ElectionTicks,
@@ -139,6 +139,9 @@ func (n *Node) onRaft(from int32, m *pb.Message) {
 		n.ctl.refusedProps++
 		return
 	}
+	if m.GetType() == pb.MsgSnap && !n.mayInstall(m.GetSnapshot()) {
+		return // damaged, or another cluster's: the sender asks again
+	}
 	// An error here is a message raft does not want (unknown peer, dropped proposal): nothing to do, the sender asks again.
 	_ = n.rn.Step(m)
 	n.noteRole()
@@ -158,7 +161,11 @@ func (n *Node) raftReady() {
 			case raft.LocalApplyThread:
 				n.applyEntries(m.GetEntries())
 				n.stepAll(m.GetResponses())
+				n.snapshotIfDue()
 			default:
+				if m.GetType() == pb.MsgSnap {
+					n.snapshotSent(m)
+				}
 				n.send(int32(m.GetTo()), &PeerMessage{Raft: m})
 			}
 		}
@@ -177,7 +184,15 @@ func (n *Node) raftSave(m *pb.Message, mustSync bool) {
 	responses := m.GetResponses()
 	// Without responses nobody is told, so durability is not asked for (raft's rule for MsgStorageAppend).
 	op.Sync = mustSync || len(responses) > 0
+	if op.Snapshot != nil {
+		n.snaps.installing++
+	}
 	n.submit(op, func(*DiskDone) {
+		if op.Snapshot != nil {
+			n.snaps.installing--
+			n.store.install(op.Snapshot)
+			n.restore(op.Snapshot, history.SnapshotInstalled)
+		}
 		n.store.append(op.Entries)
 		if op.HardState != nil {
 			n.store.hardState = op.HardState

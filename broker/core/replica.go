@@ -116,7 +116,8 @@ func comparePartition(a, b PartitionID) int {
 	return int(a.Partition) - int(b.Partition)
 }
 
-// partitionChanged is called after each applied command that created or changed the partition.
+// partitionChanged is called after each applied command that created or changed the partition, and where a restored snapshot shows that such
+// commands went by (index 0).
 func (n *Node) partitionChanged(t *meta.Topic, p int32, index uint64) {
 	if !slices.Contains(t.Partitions[p].Replicas, n.cfg.ID) {
 		return
@@ -181,19 +182,21 @@ func (n *Node) resign(r *replica, code int16) {
 // topicDeleted removes the replicas of a deleted topic and their logs.
 func (n *Node) topicDeleted(t *meta.Topic, index uint64) {
 	for p := range t.Partitions {
-		r := n.repl.parts[PartitionID{Topic: t.ID, Partition: int32(p)}]
-		if r == nil {
-			continue
+		if r := n.repl.parts[PartitionID{Topic: t.ID, Partition: int32(p)}]; r != nil {
+			n.dropReplica(r)
 		}
-		r.deleted = true
-		n.resign(r, errUnknownTopicOrPartition)
-		n.touch(r)
-		delete(n.repl.parts, r.id)
-		n.repl.order = slices.DeleteFunc(n.repl.order, func(x *replica) bool { return x == r })
-		r.cache = cache{}
-		if r.onDisk {
-			n.submit(DiskOp{Kind: OpLogDelete, Part: r.id}, func(*DiskDone) {})
-		}
+	}
+}
+
+func (n *Node) dropReplica(r *replica) {
+	r.deleted = true
+	n.resign(r, errUnknownTopicOrPartition)
+	n.touch(r)
+	delete(n.repl.parts, r.id)
+	n.repl.order = slices.DeleteFunc(n.repl.order, func(x *replica) bool { return x == r })
+	r.cache = cache{}
+	if r.onDisk {
+		n.submit(DiskOp{Kind: OpLogDelete, Part: r.id}, func(*DiskDone) {})
 	}
 }
 
@@ -205,11 +208,14 @@ func (n *Node) brokerRegistered(id int32, boot uint64) {
 			return
 		}
 		n.repl.active = true
-		for _, r := range n.repl.order {
-			if r.topic != nil {
-				n.takeRole(r)
-				n.tell(r, "boot")
+		for _, r := range slices.Clone(n.repl.order) {
+			if r.topic == nil {
+				// Its topic was created before this boot, for the log was found at the start; so it is deleted, and a snapshot covers that.
+				n.dropReplica(r)
+				continue
 			}
+			n.takeRole(r)
+			n.tell(r, "boot")
 		}
 		return
 	}

@@ -54,6 +54,8 @@ func (n *Node) createTopic(t newTopic, info ctlInfo, done func(topicCreated)) {
 		switch {
 		case a.lost:
 			result.status = ctlRefused
+		case a.unknown:
+			result.status = ctlUnknown
 		case a.res.Refused == meta.TopicExists:
 			result.code = errTopicExists
 		case a.res.Refused != "":

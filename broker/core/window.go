@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -13,10 +14,10 @@ import (
 type window struct {
 	hardState  *pb.HardState
 	conf       *pb.ConfState
-	offset     uint64 // index of the entry before the first one (of the snapshot, once there are any)
+	offset     uint64 // index of the entry before the first one, not behind the snapshot's
 	offsetTerm uint64
-	entries    []*pb.Entry // entries[i] has index offset+1+i
-	snapshot   *pb.Snapshot
+	entries    []*pb.Entry  // entries[i] has index offset+1+i
+	snapshot   *pb.Snapshot // the last one that is durable, nil if there is none
 }
 
 func newWindow(peers []int32, boot Boot) (*window, error) {
@@ -24,10 +25,14 @@ func newWindow(peers []int32, boot Boot) (*window, error) {
 	for _, p := range peers {
 		w.conf.Voters = append(w.conf.Voters, uint64(p))
 	}
-	if boot.Snapshot != nil {
-		return nil, fmt.Errorf("the data directory holds a raft snapshot, which this version does not read: start it with the version that wrote it")
-	}
+	w.snapshot, w.offset, w.offsetTerm = boot.Snapshot, boot.BaseIndex, boot.BaseTerm
 	w.append(boot.Entries)
+	if s := w.snapshotIndex(); s < w.offset || s > w.lastIndex() {
+		return nil, fmt.Errorf("raft log holds entries %d to %d and a snapshot of index %d, which do not go together; restore the data directory", w.firstIndex(), w.lastIndex(), s)
+	} else if s > w.hardState.GetCommit() {
+		// Not every change of the commit index is synced. What is in a snapshot was committed, and raft refuses to start with less.
+		w.hardState = &pb.HardState{Term: proto.Uint64(w.hardState.GetTerm()), Vote: proto.Uint64(w.hardState.GetVote()), Commit: proto.Uint64(s)}
+	}
 	if hs := boot.HardState; hs != nil && hs.GetCommit() > w.lastIndex() {
 		return nil, fmt.Errorf("raft log ends at %d, before its commit index %d: entries that it had acknowledged are missing; restore the data directory. Do not empty it: the node would vote again in terms in which it has voted", w.lastIndex(), hs.GetCommit())
 	}
@@ -53,6 +58,27 @@ func (w *window) append(es []*pb.Entry) {
 	}
 	w.entries = append(w.entries, es...)
 }
+
+// compact puts a snapshot of this node's own, now durable, in the place of the entries up to base.
+func (w *window) compact(snap *pb.Snapshot, base uint64) {
+	if snap.GetMetadata().GetIndex() <= w.snapshotIndex() {
+		return // one that was received meanwhile is newer
+	}
+	w.snapshot = snap
+	if base > w.offset {
+		w.offsetTerm = w.entries[base-w.offset-1].GetTerm()
+		w.entries = slices.Clone(w.entries[base-w.offset:]) // an array of their own: the old one holds what is gone
+		w.offset = base
+	}
+}
+
+// install puts a snapshot that was received, now durable, in the place of everything.
+func (w *window) install(snap *pb.Snapshot) {
+	w.snapshot, w.entries = snap, nil
+	w.offset, w.offsetTerm = snap.GetMetadata().GetIndex(), snap.GetMetadata().GetTerm()
+}
+
+func (w *window) snapshotIndex() uint64 { return w.snapshot.GetMetadata().GetIndex() }
 
 func (w *window) firstIndex() uint64 { return w.offset + 1 }
 func (w *window) lastIndex() uint64  { return w.offset + uint64(len(w.entries)) }
@@ -100,7 +126,7 @@ func (w *window) FirstIndex() (uint64, error) { return w.firstIndex(), nil }
 // LastIndex implements raft.Storage.
 func (w *window) LastIndex() (uint64, error) { return w.lastIndex(), nil }
 
-// Snapshot implements raft.Storage. Nothing is compacted in this version, so no node ever needs one.
+// Snapshot implements raft.Storage. Who asks is behind the first entry, so that there is one.
 func (w *window) Snapshot() (*pb.Snapshot, error) {
 	if w.snapshot == nil {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable

@@ -27,9 +27,13 @@ type logState struct {
 
 // raftState is one state of the raft log, whole.
 type raftState struct {
-	hard    *pb.HardState
-	entries []*pb.Entry
+	hard     *pb.HardState
+	snapshot *pb.Snapshot
+	base     uint64
+	entries  []*pb.Entry // from base+1
 }
+
+func (s raftState) last() uint64 { return s.base + uint64(len(s.entries)) }
 
 // model follows what was written. After a loss of power each log must be one of its states.
 type model struct {
@@ -86,25 +90,60 @@ func (s logState) cut(t *rapid.T, offset int64) logState {
 // drawRaft draws a save and takes note of the state after it.
 func (m *model) drawRaft(t *rapid.T) core.DiskOp {
 	now := m.raft[len(m.raft)-1]
+	switch rapid.IntRange(0, 9).Draw(t, "raft operation") {
+	case 0:
+		if now.hard.GetCommit() > now.snapshot.GetMetadata().GetIndex() {
+			return m.drawCompaction(t, now)
+		}
+	case 1:
+		return m.drawInstall(t, now)
+	}
 	op := core.DiskOp{Kind: core.OpRaftSave, Sync: rapid.Bool().Draw(t, "sync")}
 	term := now.hard.GetTerm() + uint64(rapid.IntRange(0, 1).Draw(t, "term"))
-	commit, last := now.hard.GetCommit(), uint64(len(now.entries))
+	commit, last := now.hard.GetCommit(), now.last()
 	// Entries replace nothing that is committed.
 	from := commit + 1 + uint64(rapid.IntRange(0, int(last-commit)).Draw(t, "from"))
-	after := raftState{hard: now.hard, entries: now.entries}
+	after := now
 	if n := rapid.IntRange(0, 3).Draw(t, "entries"); n > 0 {
 		for i := range uint64(n) {
 			e := entry(max(term, 1), from+i)
 			e.Data = append(e.Data, m.pad(t)...)
 			op.Entries = append(op.Entries, e)
 		}
-		after.entries = slices.Concat(now.entries[:from-1], op.Entries)
+		after.entries = slices.Concat(now.entries[:from-1-now.base], op.Entries)
 	}
 	if rapid.Bool().Draw(t, "hard state") {
-		op.HardState = hard(term, 1, commit+uint64(rapid.IntRange(0, len(after.entries)-int(commit)).Draw(t, "commit")))
+		op.HardState = hard(term, 1, commit+uint64(rapid.IntRange(0, int(after.last()-commit)).Draw(t, "commit")))
 		after.hard = op.HardState
 	}
 	m.raft = append(m.raft, after)
+	return op
+}
+
+// snapshotOf is a snapshot of some sectors.
+func (m *model) snapshotOf(t *rapid.T, index, term uint64) *pb.Snapshot {
+	return &pb.Snapshot{Data: []byte("state" + m.pad(t) + m.pad(t)), Metadata: &pb.SnapshotMetadata{Index: proto.Uint64(index), Term: proto.Uint64(term)}}
+}
+
+// drawCompaction draws a snapshot of the node's own, of something committed.
+func (m *model) drawCompaction(t *rapid.T, now raftState) core.DiskOp {
+	index := rapid.Uint64Range(now.snapshot.GetMetadata().GetIndex()+1, now.hard.GetCommit()).Draw(t, "snapshot of")
+	base := rapid.Uint64Range(now.base, index).Draw(t, "entries gone up to")
+	s := m.snapshotOf(t, index, now.entries[index-now.base-1].GetTerm())
+	m.raft = append(m.raft, raftState{hard: now.hard, snapshot: s, base: base, entries: now.entries[base-now.base:]})
+	return core.DiskOp{Kind: core.OpRaftSnapshot, Snapshot: s, Base: base}
+}
+
+// drawInstall draws a snapshot that came from another node.
+func (m *model) drawInstall(t *rapid.T, now raftState) core.DiskOp {
+	term := max(now.hard.GetTerm(), 1)
+	s := m.snapshotOf(t, now.hard.GetCommit()+uint64(rapid.IntRange(1, 5).Draw(t, "installed ahead by")), term)
+	index := s.GetMetadata().GetIndex()
+	op := core.DiskOp{Kind: core.OpRaftSave, Sync: true, Snapshot: s, HardState: hard(term, 1, index)}
+	for i := range uint64(rapid.IntRange(0, 2).Draw(t, "entries behind it")) {
+		op.Entries = append(op.Entries, entry(term, index+1+i))
+	}
+	m.raft = append(m.raft, raftState{hard: op.HardState, snapshot: s, base: index, entries: op.Entries})
 	return op
 }
 
@@ -141,21 +180,37 @@ func (m *model) drawLogs(t *rapid.T) []core.DiskOp {
 	return ops
 }
 
+func ofRaft(op core.DiskOp) bool {
+	return op.Kind == core.OpRaftSave || op.Kind == core.OpRaftSnapshot
+}
+
 // completed takes note of a call of Do without errors: the states on the way cannot come back.
 func (m *model) completed(ops []core.DiskOp) {
 	synced := map[core.PartitionID]bool{}
+	durable, state := 0, len(m.raft)-1 // indexes of states: each operation on the raft log made one
 	for _, op := range ops {
+		if ofRaft(op) {
+			state--
+		}
+	}
+	for _, op := range ops {
+		if ofRaft(op) {
+			state++
+		}
 		switch {
 		case op.Kind == core.OpRaftSave && op.Sync:
-			m.raft = m.raft[len(m.raft)-1:]
+			durable = len(m.raft) - 1 // with all that this call wrote
+		case op.Kind == core.OpRaftSnapshot:
+			durable = max(durable, state) // with all that came before it
 		case op.Kind == core.OpLogAppend && op.Sync:
 			synced[op.Part] = true // with all that this call wrote to the log
 		case op.Kind == core.OpLogDelete:
 			synced[op.Part] = false // what is written behind it goes into a new log
 		}
 	}
+	m.raft = m.raft[durable:]
 	for _, op := range ops {
-		if op.Kind == core.OpRaftSave {
+		if ofRaft(op) {
 			continue
 		}
 		m.logs[op.Part] = []logState{*m.log(op.Part)}
@@ -181,7 +236,7 @@ func (m *model) check(t *rapid.T, d *disk.Dir, boot core.Boot) {
 		}
 		m.logs[p] = []logState{{data: data, durable: len(data)}}
 	}
-	got := raftState{hard: boot.HardState, entries: boot.Entries}
+	got := raftState{hard: boot.HardState, snapshot: boot.Snapshot, base: boot.BaseIndex, entries: boot.Entries}
 	if !slices.ContainsFunc(m.raft, got.equal) {
 		t.Fatalf("raft holds %v and %d entries: none of its %d possible states", boot.HardState, len(boot.Entries), len(m.raft))
 	}
@@ -189,7 +244,7 @@ func (m *model) check(t *rapid.T, d *disk.Dir, boot core.Boot) {
 }
 
 func (s raftState) equal(o raftState) bool {
-	return proto.Equal(s.hard, o.hard) &&
+	return proto.Equal(s.hard, o.hard) && proto.Equal(s.snapshot, o.snapshot) && s.base == o.base &&
 		slices.EqualFunc(s.entries, o.entries, func(a, b *pb.Entry) bool { return proto.Equal(a, b) })
 }
 

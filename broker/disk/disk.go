@@ -103,7 +103,10 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 	}
 	d.raft = raft
 	d.noteCut(raftDir, st.Cut)
-	boot := core.Boot{First: st.Empty(), HardState: st.HardState, Entries: st.Entries, Unclean: d.info.Unclean}
+	boot := core.Boot{
+		First: st.Empty(), HardState: st.HardState, Snapshot: st.Snapshot, BaseIndex: st.BaseIndex, BaseTerm: st.BaseTerm, Entries: st.Entries,
+		Unclean: d.info.Unclean,
+	}
 	if boot.Logs, err = d.openLogs(); err != nil {
 		return core.Boot{}, 0, err
 	}

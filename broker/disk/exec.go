@@ -86,10 +86,12 @@ func (d *Dir) write(op *core.DiskOp) (on target, end int64, err error) {
 	if d.isClosed() {
 		return nil, 0, ErrClosed
 	}
-	if op.Kind == core.OpRaftSave {
-		if op.Snapshot != nil {
-			return d.raft, 0, errors.New("raft snapshots are not stored in this version")
-		}
+	switch {
+	case op.Kind == core.OpRaftSnapshot:
+		return d.raft, 0, d.raft.Compact(op.Snapshot, op.Base)
+	case op.Kind == core.OpRaftSave && op.Snapshot != nil:
+		return d.raft, 0, d.raft.Install(op.Snapshot, op.HardState, op.Entries)
+	case op.Kind == core.OpRaftSave:
 		return d.raft, 0, d.raft.Save(op.HardState, op.Entries, false)
 	}
 	l, err := d.log(op.Part)

@@ -162,7 +162,7 @@ func TestSimBitRot(t *testing.T) {
 		fsys.Crash(fsys.End())
 		var files []vfs.SimFileInfo
 		for _, f := range fsys.Files() {
-			if ext := path.Ext(f.Path); f.Size > 0 && (ext == ".wal" || ext == ".log") {
+			if ext := path.Ext(f.Path); f.Size > 0 && (ext == ".wal" || ext == ".log" || ext == ".snap") {
 				files = append(files, f)
 			}
 		}

@@ -14,12 +14,12 @@ import (
 
 const (
 	headerMagic = "SOAKRAFT"
-	headerSize  = 8 + 4 + 4 + 8 + 4
+	headerSize  = 8 + 4 + 4 + 8 + 4*8 + 4
 
 	frameMagic = 0x5ec0da7a // any number that zeros and text do not make
 	frameHead  = 4 + 4 + 4
 
-	kindSave = 1 // 2 is kept for compaction
+	kindSave = 1
 	kindMark = 3
 
 	markSize = frameHead + 1
@@ -29,32 +29,50 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func segmentName(seq uint64) string { return fmt.Sprintf("raft-%016d.wal", seq) }
 
-// parseSegmentName answers the sequence number; ours is false for files that are none of the log's.
-func parseSegmentName(name string) (seq uint64, ours bool, err error) {
-	digits, ok := strings.CutSuffix(name, ".wal")
+func snapshotName(index uint64) string { return fmt.Sprintf("raft-%016d.snap", index) }
+
+// temporary ends the names of files that are not in force yet. They are renamed when they are whole and durable.
+const temporary = ".tmp"
+
+// parseName answers the number in the name of a segment or snapshot; ours is false for files that are none of the log's.
+func parseName(name, suffix string, made func(uint64) string) (number uint64, ours bool, err error) {
+	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok {
 		return 0, false, nil
 	}
-	seq, err = strconv.ParseUint(strings.TrimPrefix(digits, "raft-"), 10, 64)
-	if err != nil || segmentName(seq) != name {
-		return 0, true, fmt.Errorf("%q is not a segment's name", name)
+	number, err = strconv.ParseUint(strings.TrimPrefix(digits, "raft-"), 10, 64)
+	if err != nil || made(number) != name {
+		return 0, true, fmt.Errorf("%q is not a name that the raft log gives", name)
 	}
-	return seq, true, nil
+	return number, true, nil
 }
 
-func appendHeader(b []byte, node int32, seq uint64) []byte {
-	start := len(b)
-	b = append(b, headerMagic...)
-	b = put32(b, Format)
-	b = put32(b, uint32(node))
-	b = put64(b, seq)
-	return put32(b, crc32.Checksum(b[start:], castagnoli))
-}
+// entryID names an entry of the raft log, {0, 0} none.
+type entryID struct{ index, term uint64 }
 
+// header is the head of a segment.
 type header struct {
 	format uint32
 	node   int32
 	seq    uint64
+	// Of a segment that a compaction began, and of no other: the last entry that the log does not hold any more, and the
+	// snapshot in force from here on.
+	base, snapshot entryID
+}
+
+// begins says that nothing before the segment is needed but its snapshot.
+func (h header) begins() bool { return h.snapshot.index > 0 }
+
+func appendHeader(b []byte, h header) []byte {
+	start := len(b)
+	b = append(b, headerMagic...)
+	b = put32(b, Format)
+	b = put32(b, uint32(h.node))
+	b = put64(b, h.seq)
+	for _, e := range []entryID{h.base, h.snapshot} {
+		b = put64(put64(b, e.index), e.term)
+	}
+	return put32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
 // parseHeader reads a header as far as its format is known: of another format, only the format.
@@ -74,6 +92,11 @@ func parseHeader(b []byte) (header, error) {
 		return header{}, fmt.Errorf("header CRC computed %08x, stored %08x", got, want)
 	}
 	h.node, h.seq = int32(le.Uint32(b[12:])), le.Uint64(b[16:])
+	h.base = entryID{le.Uint64(b[24:]), le.Uint64(b[32:])}
+	h.snapshot = entryID{le.Uint64(b[40:]), le.Uint64(b[48:])}
+	if h.base.index > h.snapshot.index {
+		return header{}, fmt.Errorf("header with a snapshot of index %d and entries only behind %d", h.snapshot.index, h.base.index)
+	}
 	return h, nil
 }
 

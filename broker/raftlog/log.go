@@ -3,13 +3,16 @@
 //
 // # On disk
 //
-// A directory of segment files, `raft-` and a sequence number in 16 digits, `.wal`. Numbers are little-endian, checksums CRC32C.
+// A directory of segment files, `raft-` and a sequence number in 16 digits, `.wal`, and of snapshots, `raft-` and the raft index in
+// 16 digits, `.snap`. Numbers are little-endian, checksums CRC32C.
 //
-//	header:  "SOAKRAFT", format uint32, node id uint32, sequence number uint64, CRC uint32
-//	frames:  magic uint32, length uint32, CRC uint32, body
-//	body:    kind (1: save), then for a save
-//	         hard state: 0, or 1 length uint32 protobuf; entries: count uint32, each length uint32 protobuf
-//	         (3: mark) nothing: all that stands before it in the segment was durable when it was written
+//	header:   "SOAKRAFT", format uint32, node id uint32, sequence number uint64,
+//	          base index and term uint64, snapshot index and term uint64 (see Compaction), CRC uint32
+//	frames:   magic uint32, length uint32, CRC uint32, body
+//	body:     kind (1: save), then for a save
+//	          hard state: 0, or 1 length uint32 protobuf; entries: count uint32, each length uint32 protobuf
+//	          (3: mark) nothing: all that stands before it in the segment was durable when it was written
+//	snapshot: "SOAKSNAP", format uint32, node id uint32, length uint64, protobuf, CRC uint32
 //
 // One Save is one frame, so a crash keeps it whole or not at all. A frame's CRC also covers its segment's number and its
 // position: a frame that got elsewhere is none. An entry replaces those of the same and higher indexes before it.
@@ -25,8 +28,13 @@
 //
 // # Compaction
 //
-// Not yet: it comes with snapshots, as kind 2, a marker that says behind which index entries are not needed. Every
-// segment already begins with the hard state, so that segments before it can be removed whole.
+// Compact and Install put a snapshot in the place of entries. First the snapshot is made durable under its name: temporary file, sync,
+// rename, sync of the directory. Then, in the same four steps, a segment that needs none before it: its header names
+// the snapshot and the last entry that is gone (the base), its first frame holds the hard state and all entries behind the base. The rename of the
+// segment is what puts both in force. Only then do earlier segments and snapshots go; what a crash leaves of them goes at the next open.
+//
+// So a segment that a compaction began is whole under its name, and the snapshot that it names is: neither can be torn, and
+// whatever is wrong with them is damage.
 package raftlog
 
 import (
@@ -43,7 +51,7 @@ import (
 )
 
 // Format is the version of the format on disk that this package writes, and the only one it reads.
-const Format = 2
+const Format = 3 // 2 had no snapshots
 
 // Options of a log. The zero value gives the defaults.
 type Options struct {
@@ -58,12 +66,17 @@ var ErrOrder = errors.New("raft save out of order")
 // State is what Open found.
 type State struct {
 	HardState *pb.HardState // never nil; empty if none was saved
-	Entries   []*pb.Entry   // without a gap, from index 1
-	Cut       int64         // bytes of a torn tail that were cut
+	Snapshot  *pb.Snapshot  // the one in force, nil if there is none
+	// The entry before the first one: (0, 0) without a snapshot, otherwise the snapshot's or an earlier one.
+	BaseIndex, BaseTerm uint64
+	Entries             []*pb.Entry // without a gap, from index BaseIndex+1
+	Cut                 int64       // bytes of a torn tail that were cut
 }
 
 // Empty says whether nothing was ever saved.
-func (s State) Empty() bool { return len(s.Entries) == 0 && proto.Size(s.HardState) == 0 }
+func (s State) Empty() bool {
+	return len(s.Entries) == 0 && s.Snapshot == nil && proto.Size(s.HardState) == 0
+}
 
 // Log is an open log. It is for one goroutine at a time.
 type Log struct {
@@ -72,16 +85,19 @@ type Log struct {
 	node int32
 	opts Options
 
-	file vfs.File // the last segment
-	path string
-	seq  uint64
-	size int64
-	mark int64 // where the last mark in the file ends, or the header: nothing behind it is known as synced at an open
+	file  vfs.File // the last segment
+	path  string
+	seq   uint64
+	first uint64 // sequence number of the segment that the log begins with
+	size  int64
+	mark  int64 // where the last mark in the file ends, or the header: nothing behind it is known as synced at an open
 
-	hard   *pb.HardState // the last one saved
-	last   uint64        // index of the last entry, 0 if none
-	buf    []byte        // one frame, used again
-	failed error
+	hard     *pb.HardState // the last one saved
+	base     entryID       // of the entry before the first
+	entries  []*pb.Entry   // what is saved, to write again behind a compaction; the entries are shared with who saved them
+	snapshot entryID       // the snapshot in force
+	buf      []byte        // one frame, used again
+	failed   error
 }
 
 // Open opens node's log in dir, checks every byte of it, cuts a torn tail, and answers what it holds; where there is none it
@@ -109,8 +125,7 @@ func (l *Log) Save(hs *pb.HardState, entries []*pb.Entry, sync bool) error {
 	if l.failed != nil {
 		return l.failed
 	}
-	last, err := l.check(hs, entries)
-	if err != nil {
+	if err := l.check(hs, entries); err != nil {
 		return err
 	}
 	if hs != nil || len(entries) > 0 {
@@ -122,7 +137,7 @@ func (l *Log) Save(hs *pb.HardState, entries []*pb.Entry, sync bool) error {
 		if err := l.write(hs, entries); err != nil {
 			return err
 		}
-		l.last = last
+		l.entries = merge(l.base.index, l.entries, entries)
 		if hs != nil {
 			l.hard = proto.CloneOf(hs) // the caller may go on changing it
 		}
@@ -133,12 +148,12 @@ func (l *Log) Save(hs *pb.HardState, entries []*pb.Entry, sync bool) error {
 	return nil
 }
 
-// check answers what the last index is to be.
-func (l *Log) check(hs *pb.HardState, entries []*pb.Entry) (last uint64, err error) {
-	last = l.last
+// check refuses what does not fit what is stored.
+func (l *Log) check(hs *pb.HardState, entries []*pb.Entry) error {
+	last := l.last()
 	for _, e := range entries {
-		if err := follows(last, e); err != nil {
-			return 0, fmt.Errorf("%w: %v", ErrOrder, err)
+		if err := follows(l.base.index, last, e); err != nil {
+			return fmt.Errorf("%w: %v", ErrOrder, err)
 		}
 		last = e.GetIndex()
 	}
@@ -146,17 +161,31 @@ func (l *Log) check(hs *pb.HardState, entries []*pb.Entry) (last uint64, err err
 		hs = l.hard
 	}
 	if hs.GetCommit() > last {
-		return 0, fmt.Errorf("%w: commit index %d beyond the last entry %d", ErrOrder, hs.GetCommit(), last)
+		return fmt.Errorf("%w: commit index %d beyond the last entry %d", ErrOrder, hs.GetCommit(), last)
 	}
-	return last, nil
+	return nil
 }
 
-// follows says whether an entry may come after one of index last: at the next index, or in the place of an earlier one.
-func follows(last uint64, e *pb.Entry) error {
-	if i := e.GetIndex(); i < 1 || i > last+1 {
+// last is the index of the last entry, stored here or covered by the snapshot; 0 if there is none.
+func (l *Log) last() uint64 { return l.base.index + uint64(len(l.entries)) }
+
+// follows says whether an entry may come after one of index last: at the next index, or in the place of an earlier one behind base.
+func follows(base, last uint64, e *pb.Entry) error {
+	if i := e.GetIndex(); i <= base || i > last+1 {
 		return fmt.Errorf("entry %d after entry %d", i, last)
 	}
 	return nil
+}
+
+// merge appends entries, which follow, to those behind base. What they replace may be in other hands, and stays as it is.
+func merge(base uint64, have, entries []*pb.Entry) []*pb.Entry {
+	for _, e := range entries {
+		if keep := e.GetIndex() - base - 1; keep < uint64(len(have)) {
+			have = have[:keep:keep]
+		}
+		have = append(have, e)
+	}
+	return have
 }
 
 // write appends one frame.
@@ -165,8 +194,8 @@ func (l *Log) write(hs *pb.HardState, entries []*pb.Entry) error {
 	if err != nil {
 		return fmt.Errorf("encode raft save: %w", err)
 	}
-	if len(b)-frameHead > math.MaxInt32 {
-		return fmt.Errorf("raft save of %d bytes: more than a frame can hold", len(b))
+	if err := fits(len(b) - frameHead); err != nil {
+		return err
 	}
 	sealFrame(b, l.seq, l.size)
 	if l.buf = b; cap(b) > maxKeptBuffer {
@@ -176,6 +205,13 @@ func (l *Log) write(hs *pb.HardState, entries []*pb.Entry) error {
 		return l.fail(fmt.Errorf("append to %s: %w", l.path, err))
 	}
 	l.size += int64(len(b))
+	return nil
+}
+
+func fits(body int) error {
+	if body > math.MaxInt32 {
+		return fmt.Errorf("raft save of %d bytes: more than a frame can hold", body)
+	}
 	return nil
 }
 
@@ -204,7 +240,7 @@ func (l *Log) create(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	head := appendHeader(nil, l.node, seq)
+	head := appendHeader(nil, header{node: l.node, seq: seq})
 	_, err = f.Write(head)
 	if err == nil {
 		err = f.Sync()

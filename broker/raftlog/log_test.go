@@ -122,7 +122,7 @@ func TestSaveReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := load(t, m, "raft/"+names[1])
-	if kind := second[28+12:]; !bytes.HasPrefix(kind, []byte{1, 1, byte(len(b)), 0, 0, 0}) || !bytes.HasPrefix(kind[6:], b) {
+	if kind := second[60+12:]; !bytes.HasPrefix(kind, []byte{1, 1, byte(len(b)), 0, 0, 0}) || !bytes.HasPrefix(kind[6:], b) {
 		t.Errorf("the second segment begins with % x", kind)
 	}
 	_, st = open(t, m.Crash(vfs.CrashOptions{}), small)

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -57,10 +58,10 @@ func (e *NodeError) Error() string {
 // Hint says what a person can do.
 func (e *NodeError) Hint() string { return "give each node a data directory of its own" }
 
-// recover reads all segments; the last one is left open for appending.
+// recover reads the segments from the last compaction on, and its snapshot; the last segment is left open for appending.
 func (l *Log) recover() (State, error) {
 	st := State{HardState: &pb.HardState{}}
-	seqs, err := l.segments()
+	files, err := l.list()
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = l.fs.MkdirAll(l.dir); err == nil {
 			err = l.fs.SyncDir(filepath.Dir(l.dir))
@@ -69,6 +70,7 @@ func (l *Log) recover() (State, error) {
 	if err != nil {
 		return st, err
 	}
+	seqs := files.segments
 	// The roll that a torn header belongs to synced the segment before it, which so must be whole.
 	cut, torn, err := l.dropTornHeader(seqs)
 	if err != nil {
@@ -78,8 +80,18 @@ func (l *Log) recover() (State, error) {
 		seqs = seqs[:len(seqs)-1]
 	}
 	st.Cut = cut
-	for i, seq := range seqs {
-		if err := l.load(seq, i == len(seqs)-1, torn, &st); err != nil {
+	begin, err := l.beginning(seqs)
+	if err != nil {
+		return st, err
+	}
+	if l.snapshot.index > 0 {
+		if st.Snapshot, err = l.loadSnapshot(); err != nil {
+			return st, err
+		}
+	}
+	st.BaseIndex, st.BaseTerm = l.base.index, l.base.term
+	for i := begin; i < len(seqs); i++ {
+		if err := l.load(seqs[i], i == len(seqs)-1, torn, &st); err != nil {
 			return st, err
 		}
 	}
@@ -88,36 +100,118 @@ func (l *Log) recover() (State, error) {
 			return st, err
 		}
 	}
-	l.hard = proto.CloneOf(st.HardState)
-	l.last = uint64(len(st.Entries))
-	if c := st.HardState.GetCommit(); c > l.last {
-		return st, &DamageError{File: l.path, Pos: l.size, Reason: fmt.Sprintf("the hard state's commit index is %d, but the last entry is %d", c, l.last)}
+	l.hard, l.entries = proto.CloneOf(st.HardState), st.Entries[:len(st.Entries):len(st.Entries)]
+	if err := l.consistent(&st); err != nil {
+		return st, err
 	}
-	return st, nil
+	return st, l.clear(files)
 }
 
-// segments lists the sequence numbers, which follow one another.
-func (l *Log) segments() ([]uint64, error) {
-	names, err := l.fs.List(l.dir)
-	if err != nil {
-		return nil, err
+// consistent checks what no single frame shows. The snapshot may be ahead of the hard state's commit index, which not every change of
+// is synced: it is committed all the same.
+func (l *Log) consistent(st *State) error {
+	damage := func(format string, args ...any) error {
+		return &DamageError{File: l.path, Pos: l.size, Reason: fmt.Sprintf(format, args...)}
 	}
-	var seqs []uint64
+	if c := st.HardState.GetCommit(); c > l.last() {
+		return damage("the hard state's commit index is %d, but the last entry is %d", c, l.last())
+	}
+	s := l.snapshot
+	switch {
+	case s.index > l.last():
+		return damage("the last entry is %d, before the snapshot's index %d", l.last(), s.index)
+	case s.index > l.base.index && st.Entries[s.index-l.base.index-1].GetTerm() != s.term:
+		return damage("entry %d has term %d, the snapshot of that index has term %d", s.index, st.Entries[s.index-l.base.index-1].GetTerm(), s.term)
+	case s.index > st.HardState.GetCommit():
+		st.HardState.Commit = proto.Uint64(s.index)
+		l.hard.Commit = proto.Uint64(s.index)
+	}
+	return nil
+}
+
+// files are the log's files, by the numbers in their names, ascending.
+type files struct {
+	segments, snapshots []uint64
+	temporary           []string // paths of what was not finished
+}
+
+func (l *Log) list() (f files, err error) {
+	names, err := l.fs.List(l.dir) // sorted
+	if err != nil {
+		return f, err
+	}
 	for _, name := range names {
 		path := filepath.Join(l.dir, name)
-		seq, ours, err := parseSegmentName(name)
-		if err != nil {
-			return nil, &DamageError{File: path, Reason: err.Error()}
-		}
-		if !ours {
+		if finished, unfinished := strings.CutSuffix(name, temporary); unfinished {
+			_, segment, badSegment := parseName(finished, ".wal", segmentName)
+			_, snapshot, badSnapshot := parseName(finished, ".snap", snapshotName)
+			if segment && badSegment == nil || snapshot && badSnapshot == nil {
+				f.temporary = append(f.temporary, path)
+			}
 			continue
 		}
-		if want := uint64(len(seqs)) + 1; seq != want { // names sort by number
-			return nil, &DamageError{File: path, Reason: fmt.Sprintf("segment %d is missing", want)}
+		seq, segment, err := parseName(name, ".wal", segmentName)
+		if err != nil {
+			return f, &DamageError{File: path, Reason: err.Error()}
 		}
-		seqs = append(seqs, seq)
+		index, snapshot, err := parseName(name, ".snap", snapshotName)
+		if err != nil {
+			return f, &DamageError{File: path, Reason: err.Error()}
+		}
+		switch {
+		case segment:
+			f.segments = append(f.segments, seq)
+		case snapshot:
+			f.snapshots = append(f.snapshots, index)
+		}
 	}
-	return seqs, nil
+	return f, nil
+}
+
+// beginning finds the segment that the log begins with, which is the last that a compaction made, or else number 1. From there on
+// the numbers follow one another. What stands before it is what a compaction left behind.
+func (l *Log) beginning(seqs []uint64) (int, error) {
+	for i := len(seqs) - 1; i >= 0; i-- {
+		path := filepath.Join(l.dir, segmentName(seqs[i]))
+		if i < len(seqs)-1 && seqs[i]+1 != seqs[i+1] {
+			return 0, &DamageError{File: filepath.Join(l.dir, segmentName(seqs[i+1])), Reason: fmt.Sprintf("segment %d is missing", seqs[i+1]-1)}
+		}
+		h, err := l.readHeader(path, seqs[i])
+		if err != nil {
+			return 0, err
+		}
+		if h.begins() {
+			l.base, l.snapshot, l.first = h.base, h.snapshot, h.seq
+			return i, nil
+		}
+	}
+	if len(seqs) > 0 && seqs[0] != 1 {
+		return 0, &DamageError{File: filepath.Join(l.dir, segmentName(seqs[0])), Reason: "segment 1 is missing, and no compaction began with this one"}
+	}
+	return 0, nil
+}
+
+func (l *Log) readHeader(path string, seq uint64) (h header, err error) {
+	f, err := l.fs.Open(path)
+	if err != nil {
+		return h, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return h, err
+	}
+	return l.checkHeader(f, path, seq, size)
+}
+
+// clear removes what an earlier compaction, or one that a crash cut short, left behind.
+func (l *Log) clear(f files) error {
+	for _, path := range f.temporary {
+		if err := l.fs.Remove(path); err != nil {
+			return fmt.Errorf("remove what is unfinished: %w", err)
+		}
+	}
+	return l.dropBefore(f)
 }
 
 // dropTornHeader removes a last segment whose making was cut short: it holds no more than a header, and that a bad one.
@@ -141,6 +235,10 @@ func (l *Log) dropTornHeader(seqs []uint64) (cut int64, torn bool, err error) {
 	if err = errors.Join(err, f.Close()); err != nil || !torn {
 		return 0, false, err
 	}
+	if seq := seqs[len(seqs)-1]; len(seqs) == 1 && seq != 1 {
+		// The log began here, and such a segment is never torn. Without it nothing would be left, not even the vote.
+		return 0, false, &DamageError{File: path, Reason: "the header is cut short, and there is no other segment"}
+	}
 	if err := errors.Join(l.fs.Remove(path), l.fs.SyncDir(l.dir)); err != nil {
 		return 0, false, fmt.Errorf("remove the torn segment: %w", err)
 	}
@@ -159,16 +257,22 @@ func (l *Log) load(seq uint64, last, whole bool, st *State) error {
 	if err != nil {
 		return err
 	}
-	if err := l.loadHeader(f, size); err != nil {
+	h, err := l.checkHeader(f, path, seq, size)
+	if err != nil {
 		return err
 	}
+	l.size, l.mark = headerSize, headerSize
 	bad, err := l.scan(size, st)
 	if err != nil {
 		return err
 	}
+	first := h.begins() && l.size == headerSize
+	if first && bad == nil {
+		bad = errors.New("the frame is missing that a compaction begins with")
+	}
 	if bad != nil {
 		damage := &DamageError{File: path, Pos: l.size, Reason: bad.Error()}
-		if !last || whole {
+		if !last || whole || first {
 			return damage
 		}
 		at, err := findMark(f, seq, l.size+1, size)
@@ -196,24 +300,23 @@ func (l *Log) load(seq uint64, last, whole bool, st *State) error {
 	return f.Close()
 }
 
-func (l *Log) loadHeader(f vfs.File, size int64) error {
+func (l *Log) checkHeader(f vfs.File, path string, seq uint64, size int64) (header, error) {
 	head := make([]byte, min(size, headerSize))
 	if err := readAt(f, head, 0); err != nil {
-		return err
+		return header{}, err
 	}
 	h, err := parseHeader(head)
 	switch {
 	case err != nil:
-		return &DamageError{File: l.path, Reason: err.Error()}
+		return h, &DamageError{File: path, Reason: err.Error()}
 	case h.format != Format:
-		return &FormatError{File: l.path, Have: h.format, Want: Format}
+		return h, &FormatError{File: path, Have: h.format, Want: Format}
 	case h.node != l.node:
-		return &NodeError{File: l.path, Have: h.node, Want: l.node}
-	case h.seq != l.seq:
-		return &DamageError{File: l.path, Reason: fmt.Sprintf("the header says segment %d", h.seq)}
+		return h, &NodeError{File: path, Have: h.node, Want: l.node}
+	case h.seq != seq:
+		return h, &DamageError{File: path, Reason: fmt.Sprintf("the header says segment %d", h.seq)}
 	}
-	l.size, l.mark = headerSize, headerSize
-	return nil
+	return h, nil
 }
 
 // scan takes in the good frames of the current segment. What is wrong with the first bad one is bad; err is a failed read, or
@@ -260,10 +363,10 @@ func (st *State) add(body []byte) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := follows(uint64(len(st.Entries)), e); err != nil {
+		if err := follows(st.BaseIndex, st.BaseIndex+uint64(len(st.Entries)), e); err != nil {
 			return err
 		}
-		st.Entries = append(st.Entries[:e.GetIndex()-1], e)
+		st.Entries = append(st.Entries[:e.GetIndex()-st.BaseIndex-1], e)
 	}
 	if hs != nil {
 		st.HardState = hs

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"soak/broker/core"
+	"soak/broker/meta"
 )
 
 // peerMessages is one message of each kind, with every field set.
@@ -33,8 +34,15 @@ func peerMessages() []*core.PeerMessage {
 		Entries: []*pb.Entry{{Term: proto.Uint64(9), Index: proto.Uint64(101), Type: pb.EntryNormal.Enum(), Data: []byte("command")}},
 		Context: []byte("read"),
 	}
+	snap := &pb.Message{
+		Type: pb.MsgSnap.Enum(), To: proto.Uint64(2), From: proto.Uint64(1), Term: proto.Uint64(9),
+		Snapshot: &pb.Snapshot{Data: []byte("state"), Metadata: &pb.SnapshotMetadata{
+			ConfState: &pb.ConfState{Voters: []uint64{1, 2, 3}}, Index: proto.Uint64(100), Term: proto.Uint64(8),
+		}},
+	}
 	out := []*core.PeerMessage{
 		{Raft: raft},
+		{Raft: snap},
 		{Heartbeat: &core.Heartbeat{Seq: 5}},
 		{Answer: &core.ForwardAnswer{Num: 3, Refused: true}},
 		{Fetch: &core.PeerFetch{Num: 8, Req: req(kmsg.Fetch).(*kmsg.FetchRequest)}},
@@ -49,6 +57,24 @@ func peerMessages() []*core.PeerMessage {
 		m.From, m.To, m.FromBoot = 1, 2, 6
 	}
 	return out
+}
+
+// What the metadata are allowed to grow to before they are not stored as a snapshot any more fits in a frame.
+func TestTheLargestSnapshotFitsInAFrame(t *testing.T) {
+	m := peerMessages()[1]
+	m.Raft.Snapshot.Data = make([]byte, meta.MaxSnapshot)
+	b, err := AppendPeer(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame, err := ReadPeer(bufio.NewReader(bytes.NewReader(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ParsePeer(frame)
+	if err != nil || len(back.Raft.GetSnapshot().GetData()) != meta.MaxSnapshot {
+		t.Errorf("%d bytes came back: %v", len(back.Raft.GetSnapshot().GetData()), err)
+	}
 }
 
 // bodies takes the Kafka bodies out of a message, in the version that travels.
