@@ -36,6 +36,8 @@ type balance struct {
 	members []int32
 	stalls  []*history.Event
 
+	snapshots []uint64 // indexes of those that took the place of some node's state
+
 	checks, quiet int64
 	placed        int64
 	disturbances  int64
@@ -43,6 +45,8 @@ type balance struct {
 	terms         map[uint64]bool
 	excused       []string
 	mostElections int64
+	// restored are the partitions at each index whose snapshot took the place of some node's state.
+	restored map[uint64]map[partition]history.PartitionChange
 }
 
 func newBalance(*history.Run) *balance {
@@ -75,8 +79,11 @@ func (c *balance) Event(e *history.Event) {
 		if b.State != "live" {
 			c.disturbances++
 		}
-	case *history.LeaderCheck, *history.Apply, *history.StateHash:
+	case *history.LeaderCheck, *history.Apply, *history.StateHash, *history.Snapshot:
 		keep = true
+	}
+	if index, ok := replaced(e); ok {
+		c.snapshots = append(c.snapshots, index)
 	}
 	c.lines.see(e, keep)
 	c.entries.add(e)
@@ -108,10 +115,23 @@ func (l *controllerLife) event(e *history.Event, gap bool) {
 		l.expired[b.Broker] = b.State != "live"
 		l.restless = true
 	case *history.StateHash:
+	case *history.Snapshot:
+		if index, ok := replaced(e); ok {
+			l.restore(index)
+		}
 	case *history.Apply:
 		l.apply(e, b)
 	case *history.LeaderCheck:
 		l.check(e, b)
+	}
+}
+
+// restore takes what the log made of the partitions up to a snapshot's index. That the snapshot holds the same is metadata-agreement's
+// business.
+func (l *controllerLife) restore(index uint64) {
+	l.parts, l.restless = map[partition]*watched{}, true
+	for p, ch := range l.restored[index] {
+		l.parts[p] = &watched{PartitionChange: ch}
 	}
 }
 
@@ -275,6 +295,7 @@ func (c *balance) elections() {
 
 func (c *balance) Finish() Verdict {
 	slices.Sort(c.members)
+	c.restored = c.entries.partitionsAt(c.snapshots)
 	for _, b := range c.lines.boots() {
 		life := controllerLife{balance: c, at: b, parts: map[partition]*watched{}, expired: map[int32]bool{}}
 		c.lines.walk(b, func(e *history.Event, _ uint64, gap bool) { life.event(e, gap) })

@@ -45,6 +45,23 @@ func TestBalanceInQuiet(t *testing.T) {
 		{"at home", func(s *story) { s.created(); checks(s, 20) }, Holds, "leaders lay where they belong", nil},
 		{"away for too long", func(s *story) { away(s); checks(s, 1+1+quietChecks) }, Violated,
 			"n2 led orders-0 through 5 quiet checks of n1, though its preferred replica n1 was in the ISR", []string{KindNotPreferred}},
+		{"away for too long, as a snapshot had it", func(s *story) {
+			away(s)
+			s.restart(1)
+			s.leads(1, 2)
+			s.snapshot(1, history.SnapshotRestored, s.index, 5)
+			for range 1 + 1 + quietChecks {
+				s.interval(1, 2)
+			}
+		}, Violated, "n2 led orders-0 through 5 quiet checks of n1", []string{KindNotPreferred}},
+		{"brought home before the snapshot", func(s *story) {
+			away(s)
+			home := changes("set_partition_leader", change(1, 2, 2, 1, 2, 3))
+			home.Cause = "rebalance"
+			s.enter(1, 1, home, 2, 3) // n1 is not told of it but by the snapshot
+			s.snapshot(1, history.SnapshotInstalled, s.index, 5)
+			checks(s, 20)
+		}, Holds, "", nil},
 		{"away, and told once", func(s *story) { away(s); checks(s, 40) }, Violated, "5 quiet checks", []string{KindNotPreferred}},
 		{"not yet too long", func(s *story) { away(s); checks(s, quietChecks) }, Holds, "", nil},
 		{"brought home", func(s *story) {

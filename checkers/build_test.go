@@ -77,6 +77,12 @@ func (s *story) enter(proposer int32, term uint64, a history.Apply, on ...int32)
 	return &a
 }
 
+// snapshot has a node say that a snapshot of an index took the place of its state, and tell the hash of what came of it.
+func (s *story) snapshot(node int32, what string, index, hash uint64) {
+	s.event(node, &history.Snapshot{What: what, Index: index, Term: 1, Bytes: 100})
+	s.event(node, &history.StateHash{Index: index, Hash: hash})
+}
+
 func election(partition string, epoch int32) history.Apply {
 	return history.Apply{Command: "set_partition_leader", Key: partition, ExpectedEpoch: epoch}
 }

@@ -20,6 +20,11 @@ type metadataAgreement struct {
 	ledger
 	entries, states map[uint64]*history.Event // index → the first event that showed it
 	told            map[disagreement]bool
+	// A snapshot that took the place of a node's state must be followed by the hash of what came of it, and that be compared.
+	restored []*history.Event
+	lastSeq  map[boot]uint64
+	hashed   map[boot]map[uint64]bool // of the lives that restored something: the indexes hashed since
+	shared   map[uint64]bool          // indexes whose state two lives hashed
 
 	compared int64
 }
@@ -34,10 +39,19 @@ func newMetadataAgreement(*history.Run) *metadataAgreement {
 	return &metadataAgreement{
 		ledger:  ledger{id: MetadataAgreement},
 		entries: map[uint64]*history.Event{}, states: map[uint64]*history.Event{}, told: map[disagreement]bool{},
+		lastSeq: map[boot]uint64{}, hashed: map[boot]map[uint64]bool{}, shared: map[uint64]bool{},
 	}
 }
 
 func (c *metadataAgreement) Event(e *history.Event) {
+	life := boot{e.Node, e.Boot}
+	c.lastSeq[life] = max(c.lastSeq[life], e.Seq)
+	if _, ok := replaced(e); ok {
+		c.restored = append(c.restored, e)
+		if c.hashed[life] == nil {
+			c.hashed[life] = map[uint64]bool{}
+		}
+	}
 	switch b := e.Body.(type) {
 	case *history.Apply:
 		first, known := c.entries[b.Index]
@@ -54,12 +68,18 @@ func (c *metadataAgreement) Event(e *history.Event) {
 			c.differ(KindChangesDiffer, b.Index, first, e, fmt.Sprintf("came to different changes by %s %s", b.Command, b.Key))
 		}
 	case *history.StateHash:
+		if hashed := c.hashed[life]; hashed != nil {
+			hashed[b.Index] = true
+		}
 		first, known := c.states[b.Index]
 		if !known {
 			c.states[b.Index] = e
 			return
 		}
 		c.compared++
+		if first.Node != e.Node || first.Boot != e.Boot {
+			c.shared[b.Index] = true
+		}
 		if first.Body.(*history.StateHash).Hash != b.Hash {
 			c.differ(KindStatesDiffer, b.Index, first, e, "hold different states")
 		}
@@ -83,8 +103,22 @@ func (c *metadataAgreement) differ(kind string, index uint64, first, second *his
 	})
 }
 
+// unproven are the restored snapshots of which nothing shows that they are what was taken. A node that was killed before it said more is none.
+func (c *metadataAgreement) unproven() (missing []string) {
+	for _, e := range c.restored {
+		life, index := boot{e.Node, e.Boot}, e.Body.(*history.Snapshot).Index
+		switch {
+		case !c.hashed[life][index] && c.lastSeq[life] > e.Seq:
+			missing = append(missing, fmt.Sprintf("n%d put a snapshot of raft index %d in the place of its state in boot %d, and told no hash of it", e.Node, index, e.Boot))
+		case c.hashed[life][index] && !c.shared[index]:
+			missing = append(missing, fmt.Sprintf("n%d put a snapshot of raft index %d in the place of its state in boot %d, and nobody else told a hash of that index", e.Node, index, e.Boot))
+		}
+	}
+	return missing
+}
+
 func (c *metadataAgreement) Finish() Verdict {
-	var missing []string
+	missing := c.unproven()
 	if c.compared == 0 {
 		missing = append(missing, "no raft index was seen to be applied twice")
 	}
@@ -93,5 +127,8 @@ func (c *metadataAgreement) Finish() Verdict {
 		v.Outcome, v.Reason = NotApplicable, "the nodes do not tell what they apply"
 	}
 	v.Measures = append(v.Measures, Measure{Name: "raft indexes applied", Seen: int64(len(c.entries))}, Measure{Name: "whole states hashed", Seen: int64(len(c.states))})
+	if len(c.restored) > 0 {
+		v.Measures = append(v.Measures, Measure{Name: "snapshots restored", Seen: int64(len(c.restored))})
+	}
 	return v
 }

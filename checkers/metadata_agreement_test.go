@@ -62,6 +62,47 @@ func TestMetadataAgreement(t *testing.T) {
 			s.event(2, &history.StateHash{Index: 100, Hash: 6})
 			s.event(2, &history.StateHash{Index: 200, Hash: 6})
 		}, Violated, "n1 and n2 hold different states at raft index 100", []string{KindStatesDiffer}},
+		{"a restored snapshot is what was taken", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.event(1, &history.StateHash{Index: 1, Hash: 5})
+			s.restart(1)
+			s.snapshot(1, history.SnapshotRestored, 1, 5)
+			s.snapshot(3, history.SnapshotInstalled, 1, 5)
+		}, Holds, "all of 3 comparisons", nil},
+		{"a restored snapshot lacks something", func(s *story) {
+			s.event(1, &history.StateHash{Index: 90, Hash: 5})
+			s.restart(1)
+			s.snapshot(1, history.SnapshotRestored, 90, 6)
+		}, Violated, "n1 in its boots 1 and 2 hold different states at raft index 90", []string{KindStatesDiffer}},
+		{"an installed snapshot lacks something", func(s *story) {
+			s.event(1, &history.StateHash{Index: 90, Hash: 5})
+			s.snapshot(3, history.SnapshotInstalled, 90, 6)
+		}, Violated, "n1 and n3 hold different states at raft index 90", []string{KindStatesDiffer}},
+		{"what is applied behind a snapshot differs", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.event(1, &history.StateHash{Index: 1, Hash: 5})
+			s.snapshot(3, history.SnapshotInstalled, 1, 5)
+			hashed(s, map[int32]uint64{1: 8, 2: 8, 3: 9})
+		}, Violated, "n1 and n3 came to different changes", []string{KindChangesDiffer}},
+		{"a restored snapshot that nobody else hashed", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.restart(1)
+			s.snapshot(1, history.SnapshotRestored, 1, 5)
+		}, Inconclusive, "n1 put a snapshot of raft index 1 in the place of its state in boot 2, and nobody else told a hash of that index", nil},
+		{"a restored snapshot that nobody hashed", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.event(1, &history.StateHash{Index: 1, Hash: 5})
+			s.event(3, &history.Snapshot{What: history.SnapshotInstalled, Index: 1, Term: 1})
+			s.check(3, 1, history.RoleLeader)
+		}, Inconclusive, "n3 put a snapshot of raft index 1 in the place of its state in boot 1, and told no hash of it", nil},
+		{"a node killed in the middle of telling", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.event(3, &history.Snapshot{What: history.SnapshotInstalled, Index: 1, Term: 1})
+		}, Holds, "", nil},
+		{"a snapshot taken replaces nothing", func(s *story) {
+			hashed(s, map[int32]uint64{1: 7, 2: 7})
+			s.snapshot(3, history.SnapshotTaken, 1, 5)
+		}, Holds, "", nil},
 		{"a target without events", func(s *story) { s.check(1, 1, history.RoleLeader) }, NotApplicable, "do not tell", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

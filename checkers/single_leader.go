@@ -26,6 +26,7 @@ type singleLeader struct {
 	entries   map[entryID]*commit
 	waiting   map[uint64][]*commit // term → entries whose term's leader is not known yet
 	elections elections
+	passages  map[boot]int // how often a snapshot took the place of entries
 
 	checks, proposals int64
 	unnamed           int64 // entries that name no proposer
@@ -43,7 +44,13 @@ type entryID struct {
 type commit struct {
 	id     entryID
 	first  *history.Event
-	seenBy []boot
+	seenBy []passage
+}
+
+// passage is a part of a node's life in which it applied one entry after the other: a snapshot that it is sent begins another.
+type passage struct {
+	boot
+	snapshots int
 }
 
 func (c *commit) apply() *history.Apply { return c.first.Body.(*history.Apply) }
@@ -52,7 +59,7 @@ func newSingleLeader(*history.Run) *singleLeader {
 	return &singleLeader{
 		ledger: ledger{id: SingleLeaderProposing}, leaders: newLeaders(), sequences: newSequences(),
 		actors: map[uint64][]*history.Event{}, entries: map[entryID]*commit{}, waiting: map[uint64][]*commit{},
-		elections: newElections(),
+		elections: newElections(), passages: map[boot]int{},
 	}
 }
 
@@ -83,6 +90,10 @@ func (c *singleLeader) Event(e *history.Event) {
 		c.acts(e, b.Term)
 	case *history.Apply:
 		c.apply(e, b)
+	case *history.Snapshot:
+		if _, ok := replaced(e); ok {
+			c.passages[boot{e.Node, e.Boot}]++
+		}
 	}
 }
 
@@ -147,7 +158,8 @@ func (c *singleLeader) apply(e *history.Event, a *history.Apply) {
 	}
 	id := entryID{a.Index, a.Term, a.Proposer, a.ProposerBoot, a.Attempt, a.Command, a.Key}
 	entry, known := c.entries[id]
-	by := boot{e.Node, e.Boot}
+	life := boot{e.Node, e.Boot}
+	by := passage{life, c.passages[life]}
 	if !known {
 		entry = &commit{id: id, first: e}
 		c.entries[id] = entry
@@ -260,9 +272,9 @@ func (s *elections) boundaries(a *history.Apply) {
 	}
 }
 
-// add takes an entry as seen by one boot of a node, and answers an earlier election that it repeats. Both must have been seen by
-// that boot: a node speaks in the order of the log, so that whatever parts them has been seen as well.
-func (s *elections) add(entry *commit, by boot) *commit {
+// add takes an entry as seen in one passage of a node's life, and answers an earlier election that it repeats. Both must have been seen in
+// it: a node speaks in the order of the log, so that whatever parts them has been seen as well.
+func (s *elections) add(entry *commit, by passage) *commit {
 	a := entry.apply()
 	// An election refused for an unknown topic belongs to the topic's earlier life.
 	if a.Command != "set_partition_leader" || a.ExpectedEpoch < 0 || strings.HasPrefix(a.Error, "unknown topic") {
@@ -285,7 +297,7 @@ func (s *elections) add(entry *commit, by boot) *commit {
 	return nil
 }
 
-// unordered are the repeated elections that no single boot saw both of, the lower index first.
+// unordered are the repeated elections that no single passage saw both of, the lower index first.
 func (s *elections) unordered() [][2]*commit {
 	var out [][2]*commit
 	for _, entries := range s.of {

@@ -53,6 +53,14 @@ func TestSingleLeaderAccepts(t *testing.T) {
 			s.commit(2, 3, topicCommand("create_topic", "orders"), 1, 2, 3)
 			s.commit(2, 3, election("orders-0", 0), 1, 2, 3)
 		},
+		"a topic deleted and created anew behind a snapshot, of which others tell later": func(s *story) {
+			s.index += 2
+			s.event(1, &history.Snapshot{What: history.SnapshotInstalled, Index: s.index, Term: 3})
+			s.commit(2, 3, election("orders-0", 0), 1)
+			s.index -= 3
+			s.commit(2, 3, topicCommand("delete_topic", "orders"), 2, 3)
+			s.commit(2, 3, topicCommand("create_topic", "orders"), 2, 3)
+		},
 		"an election refused because its topic is gone": func(s *story) {
 			a := election("orders-0", 0)
 			a.Outcome, a.Error = history.Refused, "unknown topic or partition"
@@ -120,6 +128,11 @@ func TestSingleLeaderRefuses(t *testing.T) {
 			s.commit(2, 3, election("orders-1", 0), 1)
 			s.commit(2, 3, election("orders-1", 0), 3)
 		}, "", []string{KindTwiceElected}},
+		{"a repeated election behind a snapshot", func(s *story) {
+			s.commit(2, 3, topicCommand("create_topic", "b"), 2)
+			s.event(1, &history.Snapshot{What: history.SnapshotInstalled, Index: s.index, Term: 3})
+			s.commit(2, 3, election("orders-0", 0), 1)
+		}, "orders-0 was elected a leader twice for partition epoch 0", []string{KindTwiceElected}},
 		{"a violation outweighs a gap", func(s *story) {
 			s.seqs[boot{1, 1}] += 3
 			s.check(1, 3, history.RoleFollower)

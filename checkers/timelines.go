@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"soak/history"
@@ -60,7 +61,7 @@ func (t *timelines) walk(b boot, visit func(e *history.Event, applied uint64, ga
 		switch body := e.Body.(type) {
 		case *history.Apply:
 			applied = body.Index
-		case *history.StateHash:
+		case *history.StateHash: // after a restored snapshot, too
 			applied = max(applied, body.Index)
 		}
 		visit(e, applied, gap)
@@ -118,6 +119,42 @@ func (x *entriesByIndex) add(e *history.Event) {
 		x.first[a.Index] = e
 		x.sorted = append(x.sorted, e)
 	}
+}
+
+// replaced reports whether an event says that a snapshot took the place of the node's state: what it had not applied yet of the entries up to
+// the index goes by without apply events, on this node. That is no gap in the evidence: others tell of those entries.
+func replaced(e *history.Event) (index uint64, ok bool) {
+	s, ok := e.Body.(*history.Snapshot)
+	if !ok || s.What == history.SnapshotTaken {
+		return 0, false
+	}
+	return s.Index, true
+}
+
+// partitionsAt replays the entries and answers the partitions as they stood at each of the given indexes.
+func (x *entriesByIndex) partitionsAt(indexes []uint64) map[uint64]map[partition]history.PartitionChange {
+	slices.Sort(indexes)
+	out := make(map[uint64]map[partition]history.PartitionChange, len(indexes))
+	now := map[partition]history.PartitionChange{}
+	entries := x.inOrder()
+	for _, index := range slices.Compact(indexes) {
+		for len(entries) > 0 && entries[0].Body.(*history.Apply).Index <= index {
+			a := entries[0].Body.(*history.Apply)
+			entries = entries[1:]
+			if a.Outcome != history.Applied {
+				continue
+			}
+			for _, ch := range a.Changes {
+				if p := (partition{ch.Topic, ch.Partition}); ch.Gone {
+					delete(now, p)
+				} else {
+					now[p] = ch
+				}
+			}
+		}
+		out[index] = maps.Clone(now)
+	}
+	return out
 }
 
 func (x *entriesByIndex) inOrder() []*history.Event {
