@@ -59,6 +59,7 @@ type Answer struct {
 	Events       int64          `json:"events,omitempty"`       // of the simulator's queue
 	Faults       int            `json:"faults,omitempty"`       // injected and proven
 	Met          map[string]int `json:"met,omitempty"`          // "kill/election": faults of that kind that found the brokers in that state
+	Snapshots    map[string]int `json:"snapshots,omitempty"`    // raft snapshots that nodes took, restored at a start, and installed
 	Decisions    map[string]int `json:"decisions,omitempty"`    // of planted bugs: how many decisions each changed
 	Executed     string         `json:"executed,omitempty"`     // YAML
 	Error        string         `json:"error,omitempty"`        // why the job could not be done at all
@@ -161,6 +162,7 @@ func simulate(j Job, watch func(record any), stop func() string) (*Answer, error
 	run.Phases, run.Notes, run.Liveness = res.Phases, res.Notes, res.Liveness
 	a.Hash, a.Virtual, a.Events = res.Hash, res.Stats.Virtual, res.Stats.Events
 	a.Faults, a.Met = met.sum()
+	a.Snapshots = met.snapshots
 	if j.Executed {
 		a.Executed = string(res.Executed.YAML())
 	}

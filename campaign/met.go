@@ -15,11 +15,14 @@ const (
 	ISRShrunk  = "isr-shrunk"  // a partition's ISR lacks a replica
 	Truncation = "truncation"  // a replica has just cut its log
 	Starting   = "starting"    // a node has just begun a boot
+	Snapshot   = "snapshot"    // a node has just taken a raft snapshot, or installed one that was sent to it
 	Overlap    = "other-fault" // another fault is in effect
 )
 
 // States lists them in the order of the table.
-func States() []string { return []string{Steady, Election, ISRShrunk, Truncation, Starting, Overlap} }
+func States() []string {
+	return []string{Steady, Election, ISRShrunk, Truncation, Starting, Snapshot, Overlap}
+}
 
 // Kinds lists the faults that the simulator can do.
 func Kinds() []string {
@@ -43,8 +46,9 @@ type window struct{ from, to int64 }
 // the windows are kept.
 type met struct {
 	election, shrunk []window
-	cut, boot        []int64 // instants
-	applied          uint64  // the highest index so far
+	cut, boot, snaps []int64 // instants
+	snapshots        map[string]int
+	applied          uint64 // the highest index so far
 	lacking          map[partition]bool
 	candidates       map[int32]bool
 	faults           []history.Fault
@@ -55,7 +59,9 @@ type partition struct {
 	id    int32
 }
 
-func newMet() *met { return &met{lacking: map[partition]bool{}, candidates: map[int32]bool{}} }
+func newMet() *met {
+	return &met{lacking: map[partition]bool{}, candidates: map[int32]bool{}, snapshots: map[string]int{}}
+}
 
 func (m *met) event(e *history.Event) {
 	switch b := e.Body.(type) {
@@ -82,6 +88,11 @@ func (m *met) event(e *history.Event) {
 	case *history.Partition:
 		if b.Cause == "truncation" {
 			m.cut = append(m.cut, e.Time)
+		}
+	case *history.Snapshot:
+		m.snapshots[b.What]++
+		if b.What != history.SnapshotRestored {
+			m.snaps = append(m.snaps, e.Time)
 		}
 	case *history.Started:
 		m.boot = append(m.boot, e.Time)
@@ -167,6 +178,9 @@ func (m *met) states(f *history.Fault) []string {
 	}
 	if lately(m.boot) {
 		out = append(out, Starting)
+	}
+	if lately(m.snaps) {
+		out = append(out, Snapshot)
 	}
 	if slices.ContainsFunc(m.faults, func(o history.Fault) bool {
 		return o.ID != f.ID && o.Effective != 0 && o.Effective <= at && (o.Healed == 0 || at < o.Healed)

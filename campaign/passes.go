@@ -260,6 +260,7 @@ func noNoise(s *shrinker) (bool, error) {
 		func(m *scenario.Sim) { m.SyncMin, m.SyncMax, m.WritePerKiB = d.SyncMin, d.SyncMax, d.WritePerKiB },
 		func(m *scenario.Sim) { m.StartTime = d.StartTime },
 		func(m *scenario.Sim) { m.SegmentBytes = 0 },
+		func(m *scenario.Sim) { m.SnapshotEntries = 0 },
 		func(m *scenario.Sim) { m.Readers = d.Readers },
 		func(m *scenario.Sim) { m.Wire = false },
 	} {

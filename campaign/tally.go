@@ -23,13 +23,14 @@ type Tally struct {
 	Events                   int64
 	Faults                   int
 	Met                      map[string]int
+	Snapshots                map[string]int // raft snapshots: "taken", "restored", "installed"
 	Inconclusive             map[string]int // by checker: runs that it could not judge
 	groups                   map[string]*Group
 }
 
 // NewTally is an empty one.
 func NewTally() *Tally {
-	return &Tally{Met: map[string]int{}, Inconclusive: map[string]int{}, groups: map[string]*Group{}}
+	return &Tally{Met: map[string]int{}, Snapshots: map[string]int{}, Inconclusive: map[string]int{}, groups: map[string]*Group{}}
 }
 
 // Add counts an answer in.
@@ -43,6 +44,9 @@ func (t *Tally) Add(a *Answer) {
 	}
 	for k, n := range a.Met {
 		t.Met[k] += n
+	}
+	for k, n := range a.Snapshots {
+		t.Snapshots[k] += n
 	}
 	for _, c := range a.Inconclusive {
 		t.Inconclusive[c]++

@@ -175,6 +175,8 @@ func describe(e *history.Event) (kind, text string) {
 			text += ": refused, " + b.Error
 		}
 		return TraceMeta, text
+	case *history.Snapshot:
+		return TraceMeta, fmt.Sprintf("snapshot up to entry %d %s, %d bytes", b.Index, b.What, b.Bytes)
 	case *history.Claim:
 		return TraceMeta, fmt.Sprintf("I say: %s %s, by entry %d", b.What, b.Key, b.Index)
 	case *history.Read:

@@ -82,9 +82,10 @@ const (
 
 // Files that rot.
 const (
-	FilesSegment = "segment" // partition logs
-	FilesRaft    = "raft"    // the raft log
-	FilesNode    = "node"    // the node's identity and boot number
+	FilesSegment  = "segment"  // partition logs
+	FilesRaft     = "raft"     // the raft log
+	FilesSnapshot = "snapshot" // the raft snapshot; the raft log of a node that has none yet
+	FilesNode     = "node"     // the node's identity and boot number
 )
 
 // Parameters of the kinds that have any. Zero values are those of the kinds without.

@@ -8,7 +8,7 @@ import (
 
 var (
 	ways        = []string{chaos.WayIn, chaos.WayOut}
-	fileClasses = []string{chaos.FilesSegment, chaos.FilesRaft, chaos.FilesNode}
+	fileClasses = []string{chaos.FilesSegment, chaos.FilesRaft, chaos.FilesSnapshot, chaos.FilesNode}
 )
 
 // maxDelay bounds a delay: clients and peers give a request up after three seconds.

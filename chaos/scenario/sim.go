@@ -28,6 +28,7 @@ type Sim struct {
 	SyncMin, SyncMax time.Duration // of one fsync
 	WritePerKiB      time.Duration
 	SegmentBytes     int64 // of a log's segment, 0: the broker's default
+	SnapshotEntries  int64 // a node stores its metadata as a snapshot after so many raft entries, 0: the broker's default
 
 	ClockPPM  int64         // clocks run fast or slow by up to this
 	ClockSkew time.Duration // and are displaced by up to this
@@ -47,7 +48,7 @@ const (
 
 func (r *reader) sim(n ast.Node, s *Scenario) Sim {
 	o := r.object(n, "sim", "latency_min", "latency_max", "spike_ppm", "spike_max", "drop_ppm", "duplicate_ppm", "reorder_ppm", "reset_ppm",
-		"turn_min", "turn_max", "start_time", "slow_node", "slow_factor", "sync_min", "sync_max", "write_per_kib", "segment_bytes",
+		"turn_min", "turn_max", "start_time", "slow_node", "slow_factor", "sync_min", "sync_max", "write_per_kib", "segment_bytes", "snapshot_entries",
 		"clock_ppm", "clock_skew", "readers", "wire", "power_seed")
 	span := func(name string, otherwise time.Duration) time.Duration {
 		return o.duration(name, otherwise, 0, maxSimTime)
@@ -65,6 +66,9 @@ func (r *reader) sim(n ast.Node, s *Scenario) Sim {
 	}
 	if o.get("segment_bytes") != nil {
 		m.SegmentBytes = int64(o.number("segment_bytes", 0, minSimSegment, 1<<30))
+	}
+	if o.get("snapshot_entries") != nil {
+		m.SnapshotEntries = int64(o.number("snapshot_entries", 0, 1, 1<<30))
 	}
 	for _, p := range []struct {
 		name      string
@@ -109,6 +113,9 @@ func (m Sim) yaml(p func(string, ...any)) {
 	field("write_per_kib", m.WritePerKiB)
 	if m.SegmentBytes != 0 {
 		field("segment_bytes", m.SegmentBytes)
+	}
+	if m.SnapshotEntries != 0 {
+		field("snapshot_entries", m.SnapshotEntries)
 	}
 	field("clock_ppm", m.ClockPPM)
 	field("clock_skew", m.ClockSkew)

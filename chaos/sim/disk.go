@@ -15,7 +15,7 @@ type diskQueue struct {
 // submit hands an operation to its queue, or to the pool of readers.
 func (n *node) submit(op *core.DiskOp) {
 	switch op.Kind {
-	case core.OpRaftSave:
+	case core.OpRaftSave, core.OpRaftSnapshot:
 		n.raft.add(op)
 	case core.OpLogRead:
 		n.read(*op)

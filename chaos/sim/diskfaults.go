@@ -114,16 +114,20 @@ func (s *sim) letRot(f *fault) {
 
 // rotOf chooses a bit that rots, among those that the node's disk has confirmed.
 func (s *sim) rotOf(n *node, class string) (rotten, bool) {
-	prefix := map[string]string{chaos.FilesSegment: "data/logs/", chaos.FilesRaft: "data/raft/", chaos.FilesNode: "data/node.json"}[class]
+	prefix := map[string]string{chaos.FilesSegment: "data/logs/", chaos.FilesRaft: "data/raft/", chaos.FilesSnapshot: "data/raft/", chaos.FilesNode: "data/node.json"}[class]
+	suffix := map[string]string{chaos.FilesRaft: ".wal", chaos.FilesSnapshot: ".snap"}[class]
 	var files []vfs.SimFileInfo
 	total := int64(0)
 	for _, file := range n.fs.Files() {
-		if strings.HasPrefix(file.Path, prefix) && file.Synced > 0 {
+		if strings.HasPrefix(file.Path, prefix) && strings.HasSuffix(file.Path, suffix) && file.Synced > 0 {
 			files = append(files, file)
 			total += file.Synced
 		}
 	}
-	if total == 0 {
+	switch {
+	case total == 0 && class == chaos.FilesSnapshot:
+		return s.rotOf(n, chaos.FilesRaft)
+	case total == 0:
 		return rotten{}, false
 	}
 	h := mix(s.seed, saltRot, uint64(n.id), uint64(s.now))

@@ -44,6 +44,7 @@ const (
 	saltLoss
 	saltClient
 	saltFlush
+	saltSnapshot
 )
 
 // noiseStep is how finely noise varies in time.

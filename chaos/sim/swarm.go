@@ -59,6 +59,8 @@ func Draw(seed uint64, o SwarmOptions) *scenario.Scenario {
 	d.s.SessionTimeout = max(500*time.Millisecond, pick(d, d.s.ElectionInterval/2, d.s.ElectionInterval/2, d.s.ElectionInterval*3/2))
 	d.load()
 	d.machine()
+	// A stream of its own leaves everything else as it was drawn before there were snapshots.
+	d.s.Sim.SnapshotEntries = pick(&draw{Rand: gen.NewRand(mix(seed, saltSnapshot))}, int64(0), 20, 50, 50, 200, 500)
 	d.schedule()
 	d.liveness()
 	d.flush(gen.NewRand(mix(seed, saltFlush)))
@@ -239,6 +241,9 @@ func (d *draw) fault(kind string, at time.Duration) scenario.Fault {
 		f.PPM = int64(pick(d, -1, 1) * pick(d, 1000, 20_000, 100_000))
 	case chaos.BitRot:
 		f.Files = pick(d, chaos.FilesSegment, chaos.FilesRaft, chaos.FilesNode)
+		if f.Files == chaos.FilesRaft && d.s.Sim.SnapshotEntries > 0 && f.At.Fixed/time.Millisecond%2 == 0 {
+			f.Files = chaos.FilesSnapshot
+		}
 	}
 	return f
 }

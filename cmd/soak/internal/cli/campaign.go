@@ -16,6 +16,7 @@ import (
 	"soak/chaos/scenario"
 	"soak/cmd/soak/internal/show"
 	"soak/cmd/soak/internal/watch"
+	"soak/history"
 	"soak/internal/version"
 	"soak/results"
 )
@@ -341,6 +342,12 @@ func (e *env) campaignEnd(f *campaignFlags, t *campaign.Tally, kept []keptFailur
 		head, show.Plural(int64(t.Seeds), "seed"), long(t.Virtual), took.Round(time.Second), t.Faults, show.Plural(int64(t.Failed), "seed"), len(kept), t.Rechecked); err != nil {
 		return err
 	}
+	if s := t.Snapshots; len(s) > 0 {
+		if err := e.print("raft snapshots: %d taken, %d restored at a start, %d sent and installed\n",
+			s[history.SnapshotTaken], s[history.SnapshotRestored], s[history.SnapshotInstalled]); err != nil {
+			return err
+		}
+	}
 	for _, k := range kept {
 		if err := e.campaignFailure(f, k); err != nil {
 			return err
@@ -415,5 +422,5 @@ func (e *env) campaignJSON(t *campaign.Tally, kept []keptFailure, took time.Dura
 			"folder": k.folder, "nondeterminism": k.differs})
 	}
 	return watch.NewJSON(e.stdout).Write(map[string]any{"type": "campaign", "seeds": t.Seeds, "failed": t.Failed, "simulated_seconds": t.Virtual.Seconds(),
-		"took_seconds": took.Seconds(), "faults": t.Faults, "met": t.Met, "holes": t.Holes(), "inconclusive": t.Inconclusive, "failures": failures})
+		"took_seconds": took.Seconds(), "faults": t.Faults, "met": t.Met, "holes": t.Holes(), "snapshots": t.Snapshots, "inconclusive": t.Inconclusive, "failures": failures})
 }
