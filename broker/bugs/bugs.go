@@ -29,6 +29,7 @@ const (
 	HWIsLeaderLEO
 	ISRShrinkBeforeCommit
 	SnapshotOmitsField
+	CompactBeforeSnapshotDurable
 )
 
 // Name is the bug's name for --bug.
@@ -186,7 +187,16 @@ var Catalogue = []Entry{
 		Trigger:   "a node restarts from a snapshot, or is sent one; in a short run the threshold must be low",
 		Symptom:   "its metadata differ from the others' at the same index",
 		Checkers:  []string{"metadata-agreement"},
-		May:       []string{"epoch-monotonic", "linearizable-metadata", "balance", "claims", "recovery", "acked-records", "phantom-read", "high-watermark", "single-leader-proposing"},
+		May:       []string{"epoch-monotonic", "linearizable-metadata", "balance", "claims", "recovery", "acked-records", "phantom-read", "high-watermark", "single-leader-proposing", "no-crash"},
+	},
+	{
+		Bug: CompactBeforeSnapshotDurable, Name: "compact-before-snapshot-durable",
+		Source:    "NATS server, commit 4f202b641; KAFKA-16541",
+		Mechanism: "the raft log is cut behind a snapshot that was written and not synced",
+		Trigger:   "a loss of power after a snapshot",
+		Symptom:   "the node cannot start: what its log begins with is torn, and the entries that it covers are gone",
+		Checkers:  []string{"no-crash"},
+		May:       []string{"recovery"},
 	},
 }
 

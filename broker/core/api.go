@@ -228,6 +228,7 @@ type DiskOp struct {
 	Entries   []*pb.Entry
 	Snapshot  *pb.Snapshot
 	Base      uint64 // OpRaftSnapshot
+	Hasty     bool   // OpRaftSnapshot with a planted bug: the log is cut without waiting for the snapshot to be durable
 	Sync      bool   // also for OpLogAppend: durable before it completes (false with flush=none)
 
 	// partition logs

@@ -45,7 +45,11 @@ func (n *Node) snapshotIfDue() {
 	}
 	n.emit(&history.StateHash{Index: n.applied, Hash: n.state.Hash()})
 	n.snaps.taking = true
-	n.submit(DiskOp{Kind: OpRaftSnapshot, Snapshot: snap, Base: base}, func(*DiskDone) {
+	hasty := n.cfg.Bugs.Has(bugs.CompactBeforeSnapshotDurable)
+	if hasty {
+		n.bugHit(bugs.CompactBeforeSnapshotDurable)
+	}
+	n.submit(DiskOp{Kind: OpRaftSnapshot, Snapshot: snap, Base: base, Hasty: hasty}, func(*DiskDone) {
 		n.snaps.taking = false
 		n.store.compact(snap, base)
 		n.tellSnapshot(history.SnapshotTaken, snap)

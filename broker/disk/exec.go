@@ -88,7 +88,7 @@ func (d *Dir) write(op *core.DiskOp) (on target, end int64, err error) {
 	}
 	switch {
 	case op.Kind == core.OpRaftSnapshot:
-		return d.raft, 0, d.raft.Compact(op.Snapshot, op.Base)
+		return d.raft, 0, d.raft.Compact(op.Snapshot, op.Base, !op.Hasty)
 	case op.Kind == core.OpRaftSave && op.Snapshot != nil:
 		return d.raft, 0, d.raft.Install(op.Snapshot, op.HardState, op.Entries)
 	case op.Kind == core.OpRaftSave:

@@ -22,7 +22,8 @@ const (
 
 // Compact puts a snapshot of an index that the log holds, and that is committed, in the place of the entries up to base, which is not behind
 // that index. All that was saved is durable on return, as after Sync. A snapshot not newer than the one in force does nothing.
-func (l *Log) Compact(snap *pb.Snapshot, base uint64) error {
+// durable is true: only a planted bug leaves the snapshot itself to the kernel.
+func (l *Log) Compact(snap *pb.Snapshot, base uint64, durable bool) error {
 	if l.failed != nil {
 		return l.failed
 	}
@@ -37,7 +38,7 @@ func (l *Log) Compact(snap *pb.Snapshot, base uint64) error {
 	if base > l.base.index {
 		from.term = l.entries[base-l.base.index-1].GetTerm()
 	}
-	return l.begin(snap, from, l.hard, l.entries[base-l.base.index:])
+	return l.begin(snap, from, l.hard, l.entries[base-l.base.index:], durable)
 }
 
 // Install puts a snapshot that another node made in the place of everything that is stored, and entries behind it. The
@@ -63,7 +64,7 @@ func (l *Log) Install(snap *pb.Snapshot, hs *pb.HardState, entries []*pb.Entry) 
 	case hs.GetCommit() > last:
 		return fmt.Errorf("%w: commit index %d beyond the last entry %d", ErrOrder, hs.GetCommit(), last)
 	}
-	return l.begin(snap, s, hs, entries)
+	return l.begin(snap, s, hs, entries, true)
 }
 
 func idOf(snap *pb.Snapshot) entryID {
@@ -71,11 +72,11 @@ func idOf(snap *pb.Snapshot) entryID {
 }
 
 // begin makes a snapshot and a segment that begins with it durable, puts both in force, and removes what they replace.
-func (l *Log) begin(snap *pb.Snapshot, base entryID, hs *pb.HardState, entries []*pb.Entry) error {
+func (l *Log) begin(snap *pb.Snapshot, base entryID, hs *pb.HardState, entries []*pb.Entry, durable bool) error {
 	s := idOf(snap)
 	hs = proto.CloneOf(hs)
 	hs.Commit = proto.Uint64(max(hs.GetCommit(), s.index)) // raft refuses to start with less
-	if err := l.writeSnapshot(snap); err != nil {
+	if err := l.writeSnapshot(snap, durable); err != nil {
 		return l.fail(fmt.Errorf("store the raft snapshot of index %d: %w", s.index, err))
 	}
 	if err := l.beginSegment(header{node: l.node, seq: l.seq + 1, base: base, snapshot: s}, hs, entries); err != nil {
@@ -96,7 +97,7 @@ func (l *Log) begin(snap *pb.Snapshot, base entryID, hs *pb.HardState, entries [
 	return nil
 }
 
-func (l *Log) writeSnapshot(snap *pb.Snapshot) error {
+func (l *Log) writeSnapshot(snap *pb.Snapshot, durable bool) error {
 	b := append([]byte(nil), snapshotMagic...)
 	b = put32(put32(b, Format), uint32(l.node))
 	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(put64(b, 0), snap)
@@ -107,7 +108,7 @@ func (l *Log) writeSnapshot(snap *pb.Snapshot) error {
 		return fmt.Errorf("%d bytes, at most %d", len(b)+4, maxSnapshotFile)
 	}
 	binary.LittleEndian.PutUint64(b[snapshotHead-8:], uint64(len(b)-snapshotHead))
-	return l.place(snapshotName(snap.GetMetadata().GetIndex()), put32(b, crc32.Checksum(b, castagnoli)))
+	return l.place(snapshotName(snap.GetMetadata().GetIndex()), put32(b, crc32.Checksum(b, castagnoli)), durable)
 }
 
 // beginSegment makes the segment that the log goes on with.
@@ -121,7 +122,7 @@ func (l *Log) beginSegment(h header, hs *pb.HardState, entries []*pb.Entry) erro
 		return err
 	}
 	sealFrame(b[headerSize:], h.seq, headerSize)
-	if err := l.place(segmentName(h.seq), b); err != nil {
+	if err := l.place(segmentName(h.seq), b, true); err != nil {
 		return err
 	}
 	path := filepath.Join(l.dir, segmentName(h.seq))
@@ -137,20 +138,20 @@ func (l *Log) beginSegment(h header, hs *pb.HardState, entries []*pb.Entry) erro
 }
 
 // place makes a file that is there under its name only whole and durable.
-func (l *Log) place(name string, b []byte) error {
+func (l *Log) place(name string, b []byte, durable bool) error {
 	path := filepath.Join(l.dir, name)
 	f, err := l.fs.Create(path + temporary)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	if err == nil {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := l.fs.Rename(path+temporary, path); err != nil {
+	if err := l.fs.Rename(path+temporary, path); err != nil || !durable {
 		return err
 	}
 	return l.fs.SyncDir(l.dir)

@@ -57,7 +57,7 @@ func compacted(t *testing.T) *vfs.Mem {
 	for i := uint64(1); i <= 20; i++ {
 		save(t, l, hard(1, 1, i-1), ents(1, i, i), false)
 	}
-	if err := l.Compact(snap(12, 1), 8); err != nil {
+	if err := l.Compact(snap(12, 1), 8, true); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -77,7 +77,7 @@ func TestCompact(t *testing.T) {
 	}
 	// It goes on: entries are replaced, segments rolled, and an older snapshot does nothing.
 	save(t, l, hard(2, 1, 19), ents(2, 20, 20), true)
-	if err := l.Compact(snap(12, 1), 12); err != nil {
+	if err := l.Compact(snap(12, 1), 12, true); err != nil {
 		t.Fatal(err)
 	}
 	for i := uint64(21); i <= 30; i++ {
@@ -86,7 +86,7 @@ func TestCompact(t *testing.T) {
 	l, st = open(t, m, small)
 	same(t, st, hard(2, 1, 29), slices.Concat(ents(1, 9, 19), ents(2, 20, 30)))
 	sameSnapshot(t, st, snap(12, 1), 8)
-	if err := l.Compact(snap(30, 2), 30); err != nil {
+	if err := l.Compact(snap(30, 2), 30, true); err != nil {
 		t.Fatal(err)
 	}
 	save(t, l, nil, ents(2, 31, 31), true)
@@ -119,9 +119,9 @@ func TestSnapshotsThatDoNotFit(t *testing.T) {
 	m := compacted(t)
 	l, _ := open(t, m, small)
 	for name, err := range map[string]error{
-		"a snapshot of what is not stored":             l.Compact(snap(21, 1), 8),
-		"entries gone that the snapshot lacks":         l.Compact(snap(15, 1), 16),
-		"entries kept that are gone":                   l.Compact(snap(15, 1), 7),
+		"a snapshot of what is not stored":             l.Compact(snap(21, 1), 8, true),
+		"entries gone that the snapshot lacks":         l.Compact(snap(15, 1), 16, true),
+		"entries kept that are gone":                   l.Compact(snap(15, 1), 7, true),
 		"an older snapshot installed":                  l.Install(snap(12, 1), nil, nil),
 		"a gap behind an installed one":                l.Install(snap(40, 1), nil, ents(1, 42, 42)),
 		"an entry before an installed one":             l.Install(snap(40, 1), nil, ents(1, 40, 40)),
@@ -177,7 +177,7 @@ func TestCompactedLogDamaged(t *testing.T) {
 	t.Run("another index's snapshot under the name", func(t *testing.T) {
 		m := compacted(t)
 		l, _ := open(t, m, small)
-		if err := l.Compact(snap(15, 1), 12); err != nil {
+		if err := l.Compact(snap(15, 1), 12, true); err != nil {
 			t.Fatal(err)
 		}
 		wantDamage(t, whole, snapshot, func([]byte) []byte { return load(t, m, "raft/raft-0000000000000015.snap") })
@@ -189,7 +189,7 @@ func TestCompactedLogDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 		save(t, l, hard(1, 1, 12), ents(1, 1, 12), true)
-		if err := l.Compact(snap(12, 1), 12); err != nil {
+		if err := l.Compact(snap(12, 1), 12, true); err != nil {
 			t.Fatal(err)
 		}
 		wantDamage(t, whole, snapshot, func([]byte) []byte { return load(t, m, snapshot) })
@@ -244,7 +244,7 @@ func TestLeftoversOfACompaction(t *testing.T) {
 		if got := names(t, m, ".snap", ".tmp"); !slices.Equal(got, []string{"other.tmp"}) {
 			t.Errorf("left over %q, want what is not ours", got)
 		}
-		if err := l.Compact(snap(12, 1), 8); err != nil {
+		if err := l.Compact(snap(12, 1), 8, true); err != nil {
 			t.Fatal(err)
 		}
 	})
