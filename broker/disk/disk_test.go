@@ -176,14 +176,14 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}, new(*disk.MembersError), "a cluster of nodes [1 2 4]"},
 		{"a newer format", node(`{"format":3,"node":{"id":1}}`), new(*disk.FormatError), "format 3"},
-		{"a node id that is none", node(`{"format":2,"node":{"id":1}}`), new(*disk.DamageError), "node.json"},
-		{"an older format that reads alike", node(`{"format":1,"node":1,"boot":1}`), new(*disk.FormatError), "format 1, this version opens format 2"},
+		{"a node id that is none", node(`{"format":3,"node":{"id":1}}`), new(*disk.DamageError), "node.json"},
+		{"an older format that reads alike", node(`{"format":2,"node":1,"boot":1}`), new(*disk.FormatError), "format 2, this version opens format 3"},
 		{"no format", node(`{}`), new(*disk.FormatError), "format 0"},
 		{"no JSON", node("{"), new(*disk.DamageError), "node.json"},
 		{"an empty node.json", node(""), new(*disk.DamageError), "node.json"},
 		{"a huge node.json", node(strings.Repeat(" ", 5000)), new(*disk.DamageError), "5000 bytes"},
-		{"another boot", node(`{"format":2,"node":1,"boot":3,"crc":12345}`), new(*disk.DamageError), "CRC computed"},
-		{"no checksum", node(`{"format":2,"node":1,"boot":1}`), new(*disk.DamageError), "stored 00000000"},
+		{"another boot", node(`{"format":3,"node":1,"boot":3,"crc":12345}`), new(*disk.DamageError), "CRC computed"},
+		{"no checksum", node(`{"format":3,"node":1,"boot":1}`), new(*disk.DamageError), "stored 00000000"},
 		{"logs without node.json", func(t *testing.T, m *vfs.Mem) {
 			d, _, _ := open(t, m)
 			if err := errors.Join(d.Close(), m.Remove("data/n1/node.json")); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // Format is the version of the data directory that this package writes, and the only one it opens.
-const Format = 2 // 1 had no checksum in node.json
+const Format = 3 // 2 left leader epochs in segments without a checksum, 1 node.json
 
 const nodeFile = "node.json"
 

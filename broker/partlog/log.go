@@ -5,7 +5,7 @@
 // # On disk
 //
 // A log is a directory. Each segment is a file named by its first offset in 20 digits, `.log`, holding nothing but
-// batches. There is no index file: the sparse offset index and the leader-epoch index (epoch and first offset, KIP-101)
+// batches, each with a checksum that covers all of it (seal.go). There is no index file: the sparse offset index and the leader-epoch index (epoch and first offset, KIP-101)
 // are made anew from the batches at open, which reads and checks everything anyway. A small file, `synced`, says how much
 // of the last segment was synced.
 //
@@ -39,6 +39,8 @@ type Options struct {
 const (
 	defaultSegmentBytes = 64 << 20
 	defaultIndexBytes   = 4 << 10
+
+	maxScratch = 256 << 10 // a log keeps a buffer of so many bytes at most
 )
 
 // EpochStart says at which offset a leader epoch begins.
@@ -66,6 +68,8 @@ type Log struct {
 
 	marks  marks            // the writer's alone
 	opened *producers.Table // what Open found, until it is asked for or the log has changed
+
+	scratch []byte // the writer's: what it writes
 
 	mu     sync.RWMutex // held to change what follows; the writer alone reads it without
 	segs   []*segment   // ascending by offset, never empty; the last one takes the appends
@@ -145,7 +149,11 @@ func (l *Log) Append(offset int64, data []byte) error {
 	}
 	l.opened = nil
 	s := l.active()
-	if _, err := s.file.Write(data); err != nil {
+	l.scratch = sealed(l.scratch, data, hs)
+	if cap(l.scratch) > maxScratch {
+		defer func() { l.scratch = nil }()
+	}
+	if _, err := s.file.Write(l.scratch); err != nil {
 		err = fmt.Errorf("append to %s: %w", s.path, err)
 		l.Fail(err)
 		return err

@@ -156,12 +156,13 @@ func (l *Log) scan(s *segment, size int64) (bad, err error) {
 		case h.LeaderEpoch < l.lastEpoch():
 			return fmt.Errorf("leader epoch %d after %d", h.LeaderEpoch, l.lastEpoch()), nil
 		}
+		want := h.CRC ^ headSum(head) // before checksum reads on, and over it
 		crc, err := checksum(r, h.Size)
 		if err != nil {
 			return nil, err
 		}
-		if crc != h.CRC {
-			return fmt.Errorf("%w: computed %08x, stored %08x", batch.ErrCRC, crc, h.CRC), nil
+		if crc != want {
+			return fmt.Errorf("%w: computed %08x, stored %08x", batch.ErrCRC, crc, want), nil
 		}
 		l.add(s, h)
 		l.opened.Add(h)
@@ -171,9 +172,6 @@ func (l *Log) scan(s *segment, size int64) (bad, err error) {
 
 // scanBuffer is how much of a segment is read at a time. A smaller segment takes no more than its size.
 const scanBuffer = 64 << 10
-
-// crcStart is where in a batch the bytes begin that its CRC covers.
-const crcStart = 21
 
 // checksum reads one batch of the given size and computes its CRC a buffer at a time.
 func checksum(r *bufio.Reader, size int64) (uint32, error) {
@@ -194,5 +192,3 @@ func checksum(r *bufio.Reader, size int64) (uint32, error) {
 	}
 	return crc, nil
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -62,17 +62,30 @@ func storeMark(t testing.TB, fsys vfs.FS, base, size int, more ...byte) {
 	store(t, fsys, "log/synced", append(b, more...))
 }
 
+// onDisk is a batch as the package's doc describes it on disk: the CRC is xor'ed with one over what lies before it.
+func onDisk(base int64, epoch int32, values ...string) []byte {
+	b := batchtest.Make(base, epoch, values...)
+	head := crc32.Checksum(b[:17], crc32.MakeTable(crc32.Castagnoli))
+	binary.BigEndian.PutUint32(b[17:], binary.BigEndian.Uint32(b[17:])^head)
+	return b
+}
+
 const firstSegment = "log/00000000000000000000.log"
 
 // One segment of three batches, what is done to its bytes, and how many of them were synced.
 func TestRecoverOneSegment(t *testing.T) {
-	inner := batchtest.Make(9, 1, "a good batch of a higher offset, as a value")
-	b0, b1, b2 := batchtest.Make(0, 1, "a", "b"), batchtest.Make(2, 1, "c", "d"), batchtest.Make(4, 2, "e", "f")
+	inner := onDisk(9, 1, "a good batch of a higher offset, as a value")
+	b0, b1, b2 := onDisk(0, 1, "a", "b"), onDisk(2, 1, "c", "d"), onDisk(4, 2, "e", "f")
 	all := slices.Concat(b0, b1, b2)
 	at1, at2 := len(b0), len(b0)+len(b1)
 	flip := func(pos int) []byte {
 		b := slices.Clone(all)
 		b[pos] ^= 0x40
+		return b
+	}
+	flip1 := func(pos int) []byte {
+		b := slices.Clone(all)
+		b[pos] ^= 1
 		return b
 	}
 	huge := func(pos int) []byte {
@@ -94,15 +107,15 @@ func TestRecoverOneSegment(t *testing.T) {
 		{"cut in the first header", all[:10], 0, 0, -1},
 		{"zeros at the end", append(slices.Clone(all), make([]byte, 5000)...), len(all), 6, -1},
 		{"a flipped bit in the last batch", flip(len(all) - 1), at2, 4, -1},
-		{"a torn batch with an older batch in it", append(slices.Clone(all), batchtest.Make(6, 2, string(b0), "torn")[:120]...), len(all), 6, -1},
+		{"a torn batch with an older batch in it", append(slices.Clone(all), onDisk(6, 2, string(b0), "torn")[:120]...), len(all), 6, -1},
 		{"a huge length in the last batch", huge(at2), at2, 4, -1},
 		// Sectors that were never synced survive a loss of power in any order.
 		{"a bad batch, a good one behind", flip(at2 - 1), at1, 2, -1},
 		{"a bad first batch, good ones behind", flip(at1 - 1), 0, 0, -1},
 		{"a batch of zeros, a good one behind", slices.Concat(b0, make([]byte, len(b1)), b2), at1, 2, -1},
 		{"a base offset whose sector is gone", slices.Concat(b0, make([]byte, 8), b1[8:], b2), at1, 2, -1},
-		{"garbage, then a good batch far behind", slices.Concat(b0, bytes.Repeat([]byte{2}, 300_000), batchtest.Make(7, 2, "x")), at1, 2, -1},
-		{"a good batch of a higher offset inside a torn one", slices.Concat(b0, batchtest.Make(2, 1, string(inner), strings.Repeat("x", 100))[:250]), at1, 2, -1},
+		{"garbage, then a good batch far behind", slices.Concat(b0, bytes.Repeat([]byte{2}, 300_000), onDisk(7, 2, "x")), at1, 2, -1},
+		{"a good batch of a higher offset inside a torn one", slices.Concat(b0, onDisk(2, 1, string(inner), strings.Repeat("x", 100))[:250]), at1, 2, -1},
 		// What was synced does not tear.
 		{"a synced byte missing", all[:len(all)-1], len(all), 0, at2},
 		{"a synced batch missing at the end", all[:at2], len(all), 0, at2},
@@ -114,10 +127,12 @@ func TestRecoverOneSegment(t *testing.T) {
 		{"a bad magic in the middle", flip(at1 + 16), at2, 0, at1},
 		{"a flipped base offset", flip(at1 + 7), at2, 0, at1},
 		{"a flipped base offset at the end", flip(at2 + 7), len(all), 0, at2},
+		{"a flipped leader epoch", flip(at1 + 15), at2, 0, at1},
+		{"a leader epoch that is higher by one", flip1(at2 + 15), len(all), 0, at2},
 		{"a batch missing", slices.Concat(b0, b2), at2, 0, at1},
 		{"a batch twice", slices.Concat(b0, b0), at2, 0, at1},
-		{"an epoch that goes back", slices.Concat(b0, b1, batchtest.Make(4, 0, "e")), at2 + 1, 0, at2},
-		{"a negative epoch", slices.Concat(b0, batchtest.Make(2, -1, "e")), at1 + 1, 0, at1},
+		{"an epoch that goes back", slices.Concat(b0, b1, onDisk(4, 0, "e")), at2 + 1, 0, at2},
+		{"a negative epoch", slices.Concat(b0, onDisk(2, -1, "e")), at1 + 1, 0, at1},
 		{"garbage, synced", slices.Concat(b0, bytes.Repeat([]byte{2}, 300_000)), at1 + 1, 0, at1},
 	}
 	for _, c := range cases {
@@ -144,7 +159,7 @@ func TestRecoverOneSegment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept := all[:len(b0)*int(c.end)/2]
+			kept := slices.Concat(batchtest.Make(0, 1, "a", "b"), batchtest.Make(2, 1, "c", "d"), batchtest.Make(4, 2, "e", "f"))[:len(b0)*int(c.end)/2]
 			if l.End() != c.end || !bytes.Equal(readAll(t, l), kept) {
 				t.Errorf("the log ends at %d, want %d", l.End(), c.end)
 			}
@@ -209,7 +224,7 @@ func TestRecoverManySegments(t *testing.T) {
 
 // What a mark says is checked against what is there; a mark that is none says nothing.
 func TestRecoverMarks(t *testing.T) {
-	b0, b1 := batchtest.Make(0, 1, "a", "b"), batchtest.Make(2, 1, "c", "d")
+	b0, b1 := onDisk(0, 1, "a", "b"), onDisk(2, 1, "c", "d")
 	const second = "log/00000000000000000002.log"
 	build := func() *vfs.Mem {
 		m := vfs.NewMem()

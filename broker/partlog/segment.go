@@ -123,6 +123,9 @@ func (s *segment) read(offset int64, limit int, every int64) ([]byte, error) {
 		if h, err := batch.ParseHeader(rest); at > 0 && (errors.Is(err, batch.ErrShort) || err == nil && h.Size > int64(len(rest))) {
 			break // the limit cut it
 		}
+		if len(rest) >= batch.HeaderSize {
+			seal(rest)
+		}
 		h, err := batch.Parse(rest)
 		if err != nil {
 			return nil, &DamageError{File: s.path, Pos: pos + at, Reason: err.Error()}
