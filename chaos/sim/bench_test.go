@@ -8,7 +8,7 @@ import (
 	"soak/chaos/scenario"
 )
 
-// load is three nodes under faults, one every 3 s, with so many operations a second.
+// load is three nodes under faults, one every 2.8 s, with so many operations a second.
 func load(rate int, length time.Duration) *scenario.Scenario {
 	s := &scenario.Scenario{
 		Name: "hour", Nodes: 3, ElectionInterval: 2 * time.Second, SessionTimeout: time.Second, Duration: length,
@@ -20,7 +20,7 @@ func load(rate int, length time.Duration) *scenario.Scenario {
 	}
 	targets := []string{scenario.TargetRaftLeader, scenario.TargetFollower, "leader(orders-0)", "n1"}
 	kinds := []string{chaos.Kill, chaos.Pause, chaos.Partition, chaos.PowerLoss, chaos.OneWay, chaos.DiskFull}
-	for at := 4 * time.Second; at < length; at += 3 * time.Second {
+	for at := 4 * time.Second; at < length; at += 2800 * time.Millisecond {
 		i := len(s.Faults)
 		f := scenario.Fault{
 			Kind: kinds[i%len(kinds)], Target: targets[i%len(targets)], At: scenario.Fixed(at), For: scenario.Fixed(2 * time.Second), Overlap: true, Brief: true,
