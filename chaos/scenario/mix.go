@@ -61,13 +61,9 @@ func (r *reader) mix(n ast.Node) Mix {
 
 // mixable reports whether a kind can be drawn without more being said.
 func mixable(kind string) bool {
-	if kind == chaos.ClientCrash {
-		return false // its target is a client
-	}
-	for _, name := range parameters(kind) {
-		if !slices.Contains([]string{"way", "every", "factor"}, name) {
-			return false
-		}
+	switch kind {
+	case chaos.ClientCrash, chaos.BitRot, chaos.ClockJump, chaos.ClockRate: // clients, files and clocks are for a person to choose
+		return false
 	}
 	return true
 }
@@ -146,7 +142,7 @@ func (d *mixer) kind() string {
 
 // millis draws a time between low and high in whole milliseconds.
 func (d *mixer) millis(low, high time.Duration) time.Duration {
-	return low + time.Duration(d.Intn(int(max((high-low)/time.Millisecond, 1))))*time.Millisecond
+	return (low + time.Duration(d.Intn(int(max((high-low)/time.Millisecond, 1))))*time.Millisecond).Truncate(time.Millisecond)
 }
 
 // fill draws the faults of the period that begins at an instant. They are over by two thirds of it.
@@ -185,7 +181,7 @@ func (d *mixer) aim(f *Fault, leader bool) {
 		f.Target = TargetRaftLeader
 	}
 	switch f.Kind {
-	case chaos.RestartAll:
+	case chaos.RestartAll, chaos.AllApart, chaos.Rolling:
 		f.Target = TargetAll
 	case chaos.Bridge:
 		a, b := 1+d.Intn(d.s.Nodes), 1+d.Intn(d.s.Nodes-1)
@@ -201,9 +197,15 @@ func (d *mixer) aim(f *Fault, leader bool) {
 		case "way":
 			f.Way = ways[d.Intn(len(ways))]
 		case "every":
-			f.Every = d.millis(200*time.Millisecond, 2*time.Second)
+			f.Every = d.millis(200*time.Millisecond, max(300*time.Millisecond, min(2*time.Second, f.For.Fixed/3))) // it comes more than once
 		case "factor":
 			f.Factor = int64(5 * (1 + d.Intn(10)))
+		case "by":
+			f.By = d.millis(20*time.Millisecond, 400*time.Millisecond)
+		case "ppm":
+			f.PPM = int64(20_000 * (1 + d.Intn(10)))
+		case "bytes_per_second":
+			f.BytesPerSecond = int64(20_000 * (1 + d.Intn(10)))
 		}
 	}
 }
