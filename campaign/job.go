@@ -77,14 +77,20 @@ func (a *Answer) Has(c Class) bool {
 
 // Plan is the scenario of a job: the given one, or what its seed draws.
 func (j Job) Plan() (*scenario.Scenario, error) {
+	var s *scenario.Scenario
 	if j.Scenario == "" {
-		return draw(j.Seed).Resolve(scenario.Flags{})
+		s = draw(j.Seed)
+	} else {
+		var err error
+		if s, err = scenario.Parse("scenario.yaml", []byte(j.Scenario)); err != nil {
+			return nil, err
+		}
 	}
-	s, err := scenario.Parse("scenario.yaml", []byte(j.Scenario))
+	resolved, err := s.Resolve(scenario.Flags{})
 	if err != nil {
 		return nil, err
 	}
-	return s.Resolve(scenario.Flags{})
+	return resolved.Drawn(j.Seed), nil
 }
 
 // Simulate does a job in this process, which may do nothing else with randomness meanwhile (see sim.Run). What is wrong with the run is

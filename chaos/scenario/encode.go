@@ -35,6 +35,7 @@ func (s *Scenario) YAML() []byte {
 	for _, f := range s.Faults {
 		f.yaml(p)
 	}
+	s.Mix.yaml(p)
 	s.Liveness.yaml(p)
 	m := s.Minimums
 	p("minimums:\n")

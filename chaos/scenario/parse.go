@@ -60,7 +60,7 @@ func syntaxError(file string, err error) *Error {
 
 func (r *reader) scenario(n ast.Node) *Scenario {
 	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout", "flush",
-		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "liveness", "minimums")
+		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "mix", "liveness", "minimums")
 	base := filepath.Base(r.file)
 	s := &Scenario{
 		Name:             o.text("name", strings.TrimSuffix(base, filepath.Ext(base))),
@@ -106,6 +106,9 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 	}
 	if l := o.get("liveness"); l != nil {
 		s.Liveness = r.liveness(l, s)
+	}
+	if m := o.get("mix"); m != nil {
+		s.Mix = r.mix(m)
 	}
 	s.Minimums.Intervals = s.Intervals
 	if m := o.get("minimums"); m != nil {

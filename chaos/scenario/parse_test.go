@@ -23,8 +23,15 @@ func TestEmbeddedScenarios(t *testing.T) {
 			if s.Name != name || Describe(name) == "" || Describe(name) != s.Description {
 				t.Errorf("name %q, description %q and %q", s.Name, s.Description, Describe(name))
 			}
-			if m := s.Minimums; m.Intervals != s.Intervals || m.Faults != len(s.Faults) || m.AckedRecords == 0 || m.MetaOps == 0 || m.MetaOverlaps == 0 || m.AutoCreated == 0 {
+			if m := s.Minimums; m.Intervals != s.Intervals || len(s.Mix.Kinds) == 0 && m.Faults != len(s.Faults) || m.AckedRecords == 0 || m.MetaOps == 0 || m.MetaOverlaps == 0 || m.AutoCreated == 0 {
 				t.Errorf("minimums do not ask for the whole scenario: %+v", m)
+			}
+			if len(s.Mix.Kinds) > 0 {
+				for seed := range uint64(50) {
+					if drawn := len(s.Drawn(seed).Faults); s.Minimums.Faults == 0 || drawn < s.Minimums.Faults {
+						t.Errorf("seed %d draws %d faults, and %d have to be proven", seed, drawn, s.Minimums.Faults)
+					}
+				}
 			}
 			plain, err := s.Resolve(Flags{})
 			if err != nil {

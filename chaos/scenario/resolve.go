@@ -64,6 +64,7 @@ func (s *Scenario) Resolve(f Flags) (*Scenario, error) {
 		load = c.Duration // which the interval does not change
 	}
 	c.scaleWork(load)
+	c.scaleMix(s.load())
 	if asked < fullSchedule && asked < s.Intervals {
 		c.cutFaults(asked)
 	}
@@ -151,6 +152,19 @@ func (c *Scenario) scaleWork(load time.Duration) {
 	scale(&m.MetaOps)
 	scale(&m.MetaOverlaps)
 	scale(&m.AutoCreated)
+}
+
+// scaleMix lowers what a mix has to prove where there is less time for it than the scenario itself has: fewer periods draw fewer faults.
+func (c *Scenario) scaleMix(own time.Duration) {
+	load := c.load()
+	if len(c.Mix.Kinds) == 0 || load >= own {
+		return
+	}
+	m := &c.Minimums
+	for _, n := range []*int{&m.Faults, &m.LongFaults, &m.LeaderFaults, &m.LeaderChanges} {
+		*n = int(int64(*n) * int64(load/time.Millisecond) / int64(own/time.Millisecond))
+	}
+	m.Faults = max(m.Faults, 1)
 }
 
 // cutFaults keeps the first kill, the first pause and the first partition, one of them on the raft leader, and spreads them over

@@ -31,6 +31,7 @@ type Scenario struct {
 	Workloads        Workloads
 	Sim              Sim // the machine of a simulated run
 	Faults           []Fault
+	Mix              Mix      // faults that the seed draws; see Drawn
 	Liveness         Liveness // after the faults
 	Minimums         history.Minimums
 }
@@ -128,16 +129,15 @@ func (s *Scenario) ScheduleLength() time.Duration {
 	return end
 }
 
-// FaultKinds lists the kinds of the schedule, each once, sorted: what a driver must be able to do.
+// FaultKinds lists the kinds of the schedule and of the mix, each once, sorted: what a driver must be able to do.
 func (s *Scenario) FaultKinds() []string {
 	var kinds []string
 	for _, f := range s.Faults {
-		if !slices.Contains(kinds, f.Kind) {
-			kinds = append(kinds, f.Kind)
-		}
+		kinds = append(kinds, f.Kind)
 	}
+	kinds = append(kinds, s.Mix.Kinds...)
 	slices.Sort(kinds)
-	return kinds
+	return slices.Compact(kinds)
 }
 
 // Expected estimates the whole run from start to the end of the drain, without judging.
@@ -162,6 +162,7 @@ func (s *Scenario) clone() *Scenario {
 	c.Topics = slices.Clone(s.Topics)
 	c.Liveness.Core = slices.Clone(s.Liveness.Core)
 	c.Faults = slices.Clone(s.Faults)
+	c.Mix.Kinds = slices.Clone(s.Mix.Kinds)
 	for i := range c.Faults {
 		c.Faults[i].Nodes = slices.Clone(c.Faults[i].Nodes)
 	}

@@ -36,7 +36,7 @@ func load(rate int, length, every time.Duration) *scenario.Scenario {
 // benchmarkHour simulates an hour as a campaign does: sixty seeds of a minute each.
 func benchmarkHour(b *testing.B, rate int) {
 	const minutes = 60
-	s := load(rate, time.Minute, 3*time.Second)
+	s := load(rate, time.Minute, 2800*time.Millisecond)
 	var virtual time.Duration
 	for i := range b.N {
 		for minute := range minutes {

@@ -49,7 +49,7 @@ func Draw(seed uint64, o SwarmOptions) *scenario.Scenario {
 	d.s = &scenario.Scenario{
 		Name:        fmt.Sprintf("swarm-%d", seed),
 		Description: fmt.Sprintf("drawn from seed %d", seed),
-		Nodes:       pick(d, 3, 3, 3, 5),
+		Nodes:       pick(d, 3, 3, 3, 5, 3, 3, 3, 3), // five cost three times as much
 		Duration:    d.o.Length,
 	}
 	if o.Nodes != 0 {

@@ -273,6 +273,7 @@ func (e *env) seedFolder(f *campaignFlags, seed uint64) (string, error) {
 			return "", err
 		}
 	}
+	plan = plan.Drawn(seed)
 	if path, err := findSeed(f, seed, plan); path != "" || err != nil {
 		return path, err
 	}

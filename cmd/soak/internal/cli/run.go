@@ -66,7 +66,7 @@ func runCommand(e *env, args []string) (int, error) {
 		return 0, usage(fmt.Sprintf("the driver %s cannot run the scenario's liveness phase: it cannot leave nodes broken while it heals others", driver),
 			"--driver sim can; or leave the scenario's liveness out")
 	}
-	t := &task{env: e, flags: f, plan: plan, driver: driver, why: why, stop: stop}
+	t := &task{env: e, flags: f, asked: plan, driver: driver, why: why, stop: stop}
 	if f.repeat > 1 {
 		return t.repeat(t.once)
 	}

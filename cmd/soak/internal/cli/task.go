@@ -33,7 +33,8 @@ import (
 type task struct {
 	env    *env
 	flags  *runFlags
-	plan   *scenario.Scenario
+	asked  *scenario.Scenario // resolved
+	plan   *scenario.Scenario // asked, with its mix drawn from the run's seed
 	driver string
 	why    string
 	stop   *stopper
@@ -67,6 +68,7 @@ func (t *task) describe(nth int) *history.Run {
 	if !t.flags.seedSet {
 		seed = newSeed()
 	}
+	t.plan = t.asked.Drawn(seed)
 	info := version.Get()
 	id := results.NewID()
 	raw, _ := hex.DecodeString(id) // NewID gives 16 hexadecimal digits
