@@ -1,9 +1,10 @@
 # Developer commands. `make help` lists them.
 
 SOAK := bin/soak
+comma := ,
 LINT := go tool -modfile=tools/go.mod staticcheck
 
-.PHONY: help build test check lint vet accept campaign bench fuzz clean
+.PHONY: help build test check lint vet accept kills campaign bench fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ vet: ## go vet, here and for linux/arm64 and darwin/arm64
 
 accept: build ## the acceptance runs: every bug and the clean broker, N times on both drivers (over an hour; N=10)
 	go run ./e2e/accept -soak $(SOAK) -n $(or $(N),10) -drivers $(or $(DRIVERS),docker,process) $(ACCEPT)
+
+kills: build ## the runner killed with SIGKILL in each kind of fault: nothing may stay broken or left (about 15 minutes; N=50)
+	go run ./e2e/kills -soak $(SOAK) -n $(or $(N),50) -drivers $(if $(DRIVERS),$(DRIVERS),process$(comma)docker)
 
 campaign: build ## nightly: plant every bug in the simulator, then 100,000 seeds of the clean broker (SEEDS=N, FROM=N, OUT=DIR; goes on where it was)
 	$(SOAK) selftest

@@ -26,7 +26,7 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 
 // Contract is what the reference broker and these clients promise in this version.
 func Contract(s *scenario.Scenario) history.Contract {
-	c := history.Contract{Acks: -1, Flush: "sync"}
+	c := history.Contract{Acks: -1, Flush: "sync", Idempotent: s.Workloads.Produce.Idempotent}
 	if s.Flush != "" {
 		c.Flush = s.Flush
 	}

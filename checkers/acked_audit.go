@@ -140,6 +140,9 @@ func (a *audit) seen(at int64, p producer, seq uint64, from source) {
 	case page.at[n] != at && flags&flagDuplicate == 0:
 		page.flags[n] |= flagDuplicate
 		a.checker.duplicates++
+		if sent.idempotent {
+			a.checker.repeats = append(a.checker.repeats, repeat{partition: a.partition, producer: p, seq: seq, first: page.at[n], again: at, from: from})
+		}
 	}
 }
 
@@ -169,7 +172,7 @@ func (a *audit) reportStrangers() {
 			sentence += ": " + first.who
 		}
 		v := Violation{Kind: first.kind, Sentence: sentence, Time: first.from.op.Complete, Nodes: []int32{first.from.node}}
-		a.cite(&v, first.from, first.offset)
+		cite(&v, first.from, first.offset)
 		if first.kind == KindFailedVisible {
 			a.citeSender(&v, a.valueRead(first))
 		}
@@ -220,7 +223,7 @@ func (a *audit) reportConflicts() {
 			if s.node != 0 && !slices.Contains(v.Nodes, s.node) {
 				v.Nodes = append(v.Nodes, s.node)
 			}
-			a.cite(&v, s, first.offset)
+			cite(&v, s, first.offset)
 		}
 		a.checker.violate(v)
 		i += n
@@ -240,7 +243,7 @@ func told(v value) string {
 }
 
 // cite adds a source to a violation's evidence. Of a drain piece only what stands around the offset is shown.
-func (a *audit) cite(v *Violation, s source, offset int64) {
+func cite(v *Violation, s source, offset int64) {
 	op := s.op
 	if op.Drain != nil {
 		short := *op.Drain

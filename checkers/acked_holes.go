@@ -54,6 +54,6 @@ func (a *audit) hole(r replica, from, to int64, op *history.Operation) {
 		Kind: KindHole, Time: op.Complete, Nodes: []int32{r.node},
 		Sentence: fmt.Sprintf("%s on n%d holds no record at %s, below its own high watermark", a.partition, r.node, where),
 	}
-	a.cite(&v, source{op, r.node}, from)
+	cite(&v, source{op, r.node}, from)
 	a.checker.violate(v)
 }

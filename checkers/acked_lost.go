@@ -96,7 +96,7 @@ func (a *audit) highestRead() map[producer]uint64 {
 	for p, rec := range a.sends.producers {
 		for n, page := range rec.pages {
 			for i, flags := range page.flags {
-				if seq := n*pageSize + uint64(i); flags&flagRead != 0 && seq >= out[p] {
+				if seq := n*recordPage + uint64(i); flags&flagRead != 0 && seq >= out[p] {
 					out[p] = seq
 				}
 			}
@@ -188,7 +188,7 @@ func (a *audit) lost(run []loss) {
 	for _, r := range a.replicas {
 		if pieces := a.checker.drains.pieces[r]; len(pieces) > 0 {
 			var shown Violation
-			a.cite(&shown, source{holding(pieces, first.offset), r.node}, first.offset)
+			cite(&shown, source{holding(pieces, first.offset), r.node}, first.offset)
 			v.Evidence = append(v.Evidence, shown.Evidence...)
 		}
 	}

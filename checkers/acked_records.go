@@ -3,6 +3,7 @@ package checkers
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"soak/history"
 )
@@ -36,6 +37,9 @@ type ackedRecords struct {
 	unknownVisible, duplicates, read int64
 	undecided                        int64 // acknowledged, absent, but not everything was read
 	phantoms                         int64 // not held against anybody, since the history is cut
+
+	repeats []repeat    // for no-duplicates
+	audited atomic.Bool // the audit came to its end
 }
 
 func newAckedRecords(run *history.Run) *ackedRecords {
@@ -110,6 +114,7 @@ func (c *ackedRecords) Finish() Verdict {
 		a := audit{checker: c, partition: p, sends: c.partition(p), replicas: c.drains.replicas(p)}
 		a.run()
 	}
+	c.audited.Store(true)
 	return c.judge(unclaimed(c.exempt, parts))
 }
 

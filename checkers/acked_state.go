@@ -18,36 +18,43 @@ const (
 	flagAbove                 // read, but at or above every high watermark
 )
 
-const pageSize = 1024
+// Pages of offsets, and of a producer's sequences: those are short, because producers come and go and most send little to one partition.
+const (
+	pageSize   = 1024
+	recordPage = 64
+)
 
 // records keeps a byte and an offset for each sequence of a producer. Sequences are dense, so pages of arrays hold them
 // without a hash of each; pages are made when touched, so that a wild sequence costs one page.
-type records struct{ pages map[uint64]*recordPage }
-
-type recordPage struct {
-	flags [pageSize]uint8
-	at    [pageSize]int64 // offset of the first visible copy, where flagRead is set
+type records struct {
+	pages      map[uint64]*recordsPage
+	idempotent bool // the producer was
 }
 
-func (r *records) page(seq uint64) (*recordPage, int) {
-	n := seq / pageSize
+type recordsPage struct {
+	flags [recordPage]uint8
+	at    [recordPage]int64 // offset of the first visible copy, where flagRead is set
+}
+
+func (r *records) page(seq uint64) (*recordsPage, int) {
+	n := seq / recordPage
 	p := r.pages[n]
 	if p == nil {
-		p = new(recordPage)
+		p = new(recordsPage)
 		if r.pages == nil {
-			r.pages = map[uint64]*recordPage{}
+			r.pages = map[uint64]*recordsPage{}
 		}
 		r.pages[n] = p
 	}
-	return p, int(seq % pageSize)
+	return p, int(seq % recordPage)
 }
 
 func (r *records) flags(seq uint64) uint8 {
 	if r == nil {
 		return 0
 	}
-	if p := r.pages[seq/pageSize]; p != nil {
-		return p.flags[seq%pageSize]
+	if p := r.pages[seq/recordPage]; p != nil {
+		return p.flags[seq%recordPage]
 	}
 	return 0
 }
@@ -124,6 +131,7 @@ func (s *sends) add(op *history.Operation) {
 		flag |= flagUnknown
 	}
 	r := s.records(producer{p.Producer, p.Incarnation})
+	r.idempotent = r.idempotent || p.Idempotent
 	for i := range uint64(p.Count) {
 		page, n := r.page(p.FirstSeq + i)
 		page.flags[n] |= flag

@@ -193,7 +193,7 @@ func BenchmarkCheckers(b *testing.B) {
 	for _, e := range catalogue() {
 		b.Run(fmt.Sprintf("%s/%d", e.ID, len(s.events)), func(b *testing.B) {
 			for b.Loop() {
-				feed(e.make(&s.run), s)
+				feed(e.make(&shared{run: &s.run}), s)
 			}
 		})
 	}

@@ -51,6 +51,11 @@ func goodRun() *story {
 	s.event(2, &history.Claim{What: "created", Key: "orders", Index: a.Index})
 	s.view(2, "leader", 2, 0, 0, 8, 8)
 	s.op(history.Operation{Client: "consume-1", Node: 2, Consume: &history.ConsumeOp{Topic: "orders", To: 8, High: 8, Spans: []history.Span{{Producer: 1, Incarnation: 1, Count: 8}}}})
+	for _, op := range s.ops {
+		if op.Produce != nil {
+			op.Produce.Idempotent = true
+		}
+	}
 	// An early fault, whose end the first writes follow.
 	s.faults = append([]*history.Fault{{ID: 4, Kind: "pause", Nodes: []int32{1}, Asked: 5, Effective: 6, HealAsked: 7, Healed: 8}}, s.faults...)
 	return s
@@ -67,7 +72,7 @@ func TestJudgeASoundRun(t *testing.T) {
 			t.Errorf("%s: %s, %d %s: %s", v.Checker, v.Outcome, v.Checked, v.CheckedWhat, v.Reason)
 		}
 	}
-	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "13 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
+	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "15 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
 		t.Errorf("got %+v, %d pictures", r, len(pictures))
 	}
 	// A folder without its metrics is judged, and says so.
@@ -125,7 +130,7 @@ func TestTheWorstVerdictWins(t *testing.T) {
 		{"a harness error over inconclusive", func(s *story) { s.run.HarnessError = "disk full" }, Inconclusive, 4, "coverage: the harness failed: disk full"},
 		{"inconclusive", func(s *story) { s.run.Minimums.Intervals = 30 }, Inconclusive, 3, "coverage: intervals 10 of 30"},
 		{"inconclusive for many reasons", func(s *story) { s.run.Minimums.Intervals = 30; s.ops = nil }, Inconclusive, 3, "coverage: intervals 10 of 30"},
-		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "12 checkers hold, 1 not applicable"},
+		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "13 checkers hold, 2 not applicable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := goodRun()

@@ -204,7 +204,7 @@ func (c *recovery) settled(before *history.Fault) bool {
 // failover judges the partitions that a lasting fault robbed of their leader.
 func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	bound := c.failoverBound()
-	if !outage(f) || len(f.Nodes) == 0 || 2*len(f.Nodes) >= c.run.Nodes || f.HealAsked-f.Effective < int64(bound) || !c.settled(f) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound) {
+	if !outage(f) || len(f.Nodes) == 0 || 2*len(f.Nodes) >= c.run.Nodes || f.Lasted() < int64(bound) || !c.settled(f) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound) {
 		return
 	}
 	var led *history.Event

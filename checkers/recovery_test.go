@@ -88,6 +88,11 @@ func TestRecovery(t *testing.T) {
 			s.writes(history.OK, 4.5, 30, 0.01)
 			s.ends(30)
 		}, Holds, "2 times", nil},
+		{"a fault that ended by itself before a failover is due", func(s *story) {
+			s.faults[0].Lapsed, s.faults[0].Error = s.faults[0].Effective+2*second, "it did not last: n1 runs"
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.ends(30)
+		}, Holds, "2 times", nil},
 		{"a fault on a follower", func(s *story) {
 			s.faults[0].Nodes = []int32{3}
 			s.writes(history.OK, 0, 30, 0.01)

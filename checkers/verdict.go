@@ -109,38 +109,56 @@ type Info struct {
 
 type entry struct {
 	Info
-	make func(*history.Run) Checker
+	make func(*shared) Checker
+}
+
+// shared is what the checkers of one run have in common.
+type shared struct {
+	run   *history.Run
+	acked *ackedRecords
+}
+
+// records is the one that collects what was sent and what was read back.
+func (s *shared) records() *ackedRecords {
+	if s.acked == nil {
+		s.acked = newAckedRecords(s.run)
+	}
+	return s.acked
 }
 
 // catalogue holds every checker of this version, in the order of the reports.
 func catalogue() []entry {
 	return []entry{
 		{Info{SingleLeaderProposing, "only the raft leader of a term checks partition leaders and proposes, and each election is committed once", true},
-			func(r *history.Run) Checker { return newSingleLeader(r) }},
+			func(s *shared) Checker { return newSingleLeader(s.run) }},
 		{Info{ZeroProposalErrors, "no node attempts a proposal while it is not the raft leader", true},
-			func(r *history.Run) Checker { return newProposalErrors(r) }},
+			func(s *shared) Checker { return newProposalErrors(s.run) }},
 		{Info{LinearizableMetadata, "some order of all topic operations explains every answer that clients saw", false},
-			func(r *history.Run) Checker { return newLinearizable(r) }},
+			func(s *shared) Checker { return newLinearizable(s.run) }},
 		{Info{AckedRecords, "every acknowledged record is read back, at its offset, with its bytes, and nothing else is there", false},
-			func(r *history.Run) Checker { return newAckedRecords(r) }},
+			func(s *shared) Checker { return s.records() }},
+		{Info{NoDuplicates, "what an idempotent producer sent again is in the log once", false},
+			func(s *shared) Checker { return newNoDuplicates(s.records()) }},
+		{Info{RecordOrder, "acknowledged records stand in the order in which they were sent, and answers come in the order of requests", false},
+			func(s *shared) Checker { return newRecordOrder(s.run) }},
 		{Info{PhantomRead, "what a consumer was given below the high watermark is in the final log, at that offset and the same", false},
-			func(r *history.Run) Checker { return newPhantomRead(r) }},
+			func(s *shared) Checker { return newPhantomRead(s.run) }},
 		{Info{HighWatermark, "no replica's high watermark goes back while it lives, and whoever leads later has all below it", false},
-			func(r *history.Run) Checker { return newHighWatermark(r) }},
+			func(s *shared) Checker { return newHighWatermark(s.run) }},
 		{Info{EpochMonotonic, "leader and partition epochs only rise, and each leader epoch has one leader, from the ISR", false},
-			func(r *history.Run) Checker { return newEpochMonotonic(r) }},
+			func(s *shared) Checker { return newEpochMonotonic(s.run) }},
 		{Info{MetadataAgreement, "all nodes come to the same metadata at the same raft index", true},
-			func(r *history.Run) Checker { return newMetadataAgreement(r) }},
+			func(s *shared) Checker { return newMetadataAgreement(s.run) }},
 		{Info{Claims, "everything that nodes claim to have elected, created or changed stands in the committed log", false},
-			func(r *history.Run) Checker { return newClaims(r) }},
+			func(s *shared) Checker { return newClaims(s.run) }},
 		{Info{Balance, "in quiet every partition is led by its preferred replica, and leaders move no more than faults explain", false},
-			func(r *history.Run) Checker { return newBalance(r) }},
+			func(s *shared) Checker { return newBalance(s.run) }},
 		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
-			func(r *history.Run) Checker { return newRecovery(r) }},
+			func(s *shared) Checker { return newRecovery(s.run) }},
 		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
-			func(r *history.Run) Checker { return newNoCrash(r) }},
+			func(s *shared) Checker { return newNoCrash(s.run) }},
 		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
-			func(r *history.Run) Checker { return newCoverage(r) }},
+			func(s *shared) Checker { return newCoverage(s.run) }},
 	}
 }
 
@@ -150,6 +168,8 @@ const (
 	ZeroProposalErrors    = "zero-proposal-errors"
 	LinearizableMetadata  = "linearizable-metadata"
 	AckedRecords          = "acked-records"
+	NoDuplicates          = "no-duplicates"
+	RecordOrder           = "record-order"
 	PhantomRead           = "phantom-read"
 	HighWatermark         = "high-watermark"
 	EpochMonotonic        = "epoch-monotonic"
@@ -174,8 +194,9 @@ func List() []Info {
 // when Finish is called.
 func New(run *history.Run) []Checker {
 	var out []Checker
+	s := shared{run: run}
 	for _, e := range catalogue() {
-		out = append(out, e.make(run))
+		out = append(out, e.make(&s))
 	}
 	return out
 }
@@ -183,9 +204,10 @@ func New(run *history.Run) []Checker {
 // NewLive makes those that can judge while the run goes on, from its first event.
 func NewLive(run *history.Run) []Checker {
 	var out []Checker
+	s := shared{run: run}
 	for _, e := range catalogue() {
 		if e.Live {
-			out = append(out, e.make(run))
+			out = append(out, e.make(&s))
 		}
 	}
 	return out

@@ -60,8 +60,14 @@ type background struct {
 
 func start(t *testing.T, env []string, driver string) *background {
 	t.Helper()
+	return startRun(t, env, "--driver", driver, "--seed", "2", "--election-interval", "500ms", "--session-timeout", "1s", "--intervals", "60")
+}
+
+// startRun starts `soak run` with args, and returns once its run folder is there.
+func startRun(t *testing.T, env []string, args ...string) *background {
+	t.Helper()
 	b := &background{out: t.TempDir(), lines: make(chan string, 1000)}
-	b.cmd = exec.Command(binary, append([]string{"run", "--driver", driver, "--seed", "2", "--out", b.out}, "--election-interval", "500ms", "--session-timeout", "1s", "--intervals", "60")...)
+	b.cmd = exec.Command(binary, append([]string{"run", "--out", b.out}, args...)...)
 	b.cmd.Env = env
 	stderr, err := b.cmd.StderrPipe()
 	if err != nil {
@@ -107,7 +113,7 @@ func (b *background) waitFor(t *testing.T, word string) {
 			if !ok {
 				t.Fatalf("the run ended before %q was said:\n%s", word, strings.Join(seen, "\n"))
 			}
-			if l := strings.ToLower(l); strings.Contains(l, "kill") || strings.Contains(l, "pause") || strings.Contains(l, "partition") {
+			if l := strings.ToLower(l); strings.Contains(l, "fault 1: ") || strings.Contains(l, "kill") || strings.Contains(l, "pause") || strings.Contains(l, "partition") {
 				return
 			}
 		case <-deadline:

@@ -39,6 +39,8 @@ type ProduceOp struct {
 	Offsets     []int64 `json:"offsets,omitempty"` // of each record when ok (-1: acknowledged, offset unknown); nil otherwise
 	Acked       int64   `json:"acked"`             // highest offset known acknowledged in this partition when the call was made, -1 none
 	Acks        int16   `json:"acks"`
+	Idempotent  bool    `json:"idempotent,omitempty"` // sent again, with the same sequence, until it was answered for good (KIP-98); otherwise sent once
+	Disordered  bool    `json:"disordered,omitempty"` // an answer to it came behind that to a later request on the same connection
 }
 
 // Kinds of metadata operation.

@@ -79,9 +79,20 @@ func (p *producers) writer(k producerKey) *kafka.Writer {
 			Completion:   complete,
 			Transport:    p.transport,
 		}
+		p.retire(k)
 		p.writers[k] = w
 	}
 	return w
+}
+
+// retire closes the Writers of a producer's earlier incarnations, when what they have under way is over. The lock is held.
+func (p *producers) retire(k producerKey) {
+	for old, w := range p.writers {
+		if old.producer == k.producer && old.incarnation < k.incarnation {
+			delete(p.writers, old)
+			go w.Close()
+		}
+	}
 }
 
 func (p *producers) close() {
@@ -150,6 +161,7 @@ func complete(msgs []kafka.Message, err error) {
 func (p *producers) do(ctx context.Context, op *history.Operation) {
 	q := op.Produce
 	q.Offsets = nil
+	q.Idempotent = false // kafka-go's Writer is not
 	w := p.writer(producerKey{q.Producer, q.Incarnation, q.Acks})
 	if w == nil {
 		protocol.Settle(op, history.Failed, errClosed)

@@ -30,6 +30,9 @@ const (
 	ISRShrinkBeforeCommit
 	SnapshotOmitsField
 	CompactBeforeSnapshotDurable
+	NoProducerStateOnFollowers
+	PIDCounterVolatile
+	PipelinedReorder
 )
 
 // Name is the bug's name for --bug.
@@ -118,7 +121,7 @@ var Catalogue = []Entry{
 		Trigger:   "two elections of one partition under way, or an ISR change between a proposal and its application",
 		Symptom:   "late and duplicate elections win: one partition epoch is used twice",
 		Checkers:  []string{"epoch-monotonic"},
-		May:       []string{"single-leader-proposing", "acked-records", "claims"},
+		May:       []string{"single-leader-proposing", "acked-records", "claims", "record-order"},
 	},
 	{
 		Bug: ElectISR0Blind, Name: "elect-isr0-blind",
@@ -160,7 +163,7 @@ var Catalogue = []Entry{
 		Trigger:   "a partition's leader is killed or cut off",
 		Symptom:   "acknowledged records are gone, or their offsets hold others",
 		Checkers:  []string{"acked-records"},
-		May:       []string{"phantom-read"},
+		May:       []string{"phantom-read", "record-order"},
 	},
 	{
 		Bug: HWIsLeaderLEO, Name: "hw-is-leader-leo",
@@ -169,7 +172,7 @@ var Catalogue = []Entry{
 		Trigger:   "a partition's leader is killed",
 		Symptom:   "consumers are given records that vanish; acknowledged records with them",
 		Checkers:  []string{"phantom-read", "acked-records"},
-		May:       []string{"high-watermark"},
+		May:       []string{"high-watermark", "record-order"},
 	},
 	{
 		Bug: ISRShrinkBeforeCommit, Name: "isr-shrink-before-commit",
@@ -178,7 +181,7 @@ var Catalogue = []Entry{
 		Trigger:   "a partition's leader is cut off from the others with a client beside it",
 		Symptom:   "it acknowledges alone what the next leader never had",
 		Checkers:  []string{"acked-records"},
-		May:       []string{"phantom-read", "high-watermark"},
+		May:       []string{"phantom-read", "high-watermark", "record-order"},
 	},
 	{
 		Bug: SnapshotOmitsField, Name: "snapshot-omits-field",
@@ -197,6 +200,31 @@ var Catalogue = []Entry{
 		Symptom:   "the node cannot start: what its log begins with is torn, and the entries that it covers are gone",
 		Checkers:  []string{"no-crash"},
 		May:       []string{"recovery"},
+	},
+	{
+		Bug: NoProducerStateOnFollowers, Name: "no-prod-state-on-followers",
+		Source:    "Redpanda #3039, PR 3040",
+		Mechanism: "what a broker remembers of idempotent producers is noted by leaders alone, not by followers",
+		Trigger:   "a partition's leader dies with requests in flight",
+		Symptom:   "what is sent again to the next leader is appended again",
+		Checkers:  []string{"no-duplicates"},
+	},
+	{
+		Bug: PIDCounterVolatile, Name: "pid-counter-volatile",
+		Source:    "KAFKA-15552, KAFKA-13357",
+		Mechanism: "the controller gives producer ids from a counter in its memory, which starts at 0 with it",
+		Trigger:   "another controller, or a new boot of it, and then new producers",
+		Symptom:   "two producers have one id: the second one's records are taken for duplicates and acknowledged, but not stored",
+		Checkers:  []string{"acked-records"},
+		May:       []string{"record-order"},
+	},
+	{
+		Bug: PipelinedReorder, Name: "pipelined-reorder",
+		Source:    "a Kafka-compatible broker, its commits 717ed07, 19ca2c8 and b75d894",
+		Mechanism: "answers on one connection leave as they are ready, not in the order of its requests",
+		Trigger:   "none: several requests in flight to partitions of one leader",
+		Symptom:   "clients that count on the order take an answer for another request's",
+		Checkers:  []string{"record-order"},
 	},
 }
 

@@ -1,7 +1,11 @@
 package core
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"soak/broker/bugs"
 )
 
 // request is one client request under way. Handlers keep it and answer it once by Node.reply or by dropping its connection.
@@ -48,6 +52,11 @@ func (n *Node) replyAt(rq *request, resp kmsg.Response, index uint64) {
 		resp.SetVersion(rq.Req.GetVersion())
 	}
 	c := rq.conn
+	if n.cfg.Bugs.Has(bugs.PipelinedReorder) && c.queue[0] != rq {
+		n.bugHit(bugs.PipelinedReorder)
+		c.queue = slices.DeleteFunc(c.queue, func(x *request) bool { return x == rq })
+		c.queue = slices.Insert(c.queue, 0, rq)
+	}
 	for len(c.queue) > 0 && c.queue[0].done {
 		r := c.queue[0]
 		c.queue[0] = nil

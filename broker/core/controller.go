@@ -37,6 +37,7 @@ type controller struct {
 	refusedProps uint64           // raft proposals that came from the network
 	seen         []seenForwards   // by sender
 	topicSeq     uint64           // topics placed by this node, for the rotation
+	givenIDs     int64            // producer ids given by this node in this boot; for a planted bug alone
 }
 
 type waitingRequest struct {

@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"soak/broker/bugs"
 	"soak/broker/partlog/batch"
 	"soak/broker/partlog/producers"
 )
@@ -40,9 +41,14 @@ func (r *replica) judge(h batch.Header) (first producers.Batch, duplicate bool, 
 // noteProducers takes note of batches that were appended to a replica's log, as leader or as follower.
 func (n *Node) noteProducers(r *replica, hs []batch.Header) {
 	for _, h := range hs {
-		if h.Idempotent() {
-			r.producers.Add(h)
+		if !h.Idempotent() {
+			continue
 		}
+		if r.role != replicaLeader && n.cfg.Bugs.Has(bugs.NoProducerStateOnFollowers) {
+			n.bugHit(bugs.NoProducerStateOnFollowers)
+			continue
+		}
+		r.producers.Add(h)
 	}
 }
 

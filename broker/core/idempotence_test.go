@@ -1,12 +1,14 @@
 package core
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"soak/broker/bugs"
 	"soak/broker/partlog/batch"
 	"soak/broker/partlog/batch/batchtest"
 	"soak/broker/partlog/producers"
@@ -239,6 +241,50 @@ func TestNoSequenceIsJudgedWhileTheLogIsBeingCut(t *testing.T) {
 	if _, _, code := r.judge(h); code != errNone {
 		t.Errorf("code %d when it is read", code)
 	}
+}
+
+func TestPlantedIdempotenceBugs(t *testing.T) {
+	t.Run(bugs.NoProducerStateOnFollowers.Name(), func(t *testing.T) {
+		c := newTestCluster(t, bugs.Set(0).With(bugs.NoProducerStateOnFollowers), nil)
+		c.waitReady()
+		createTopic(c, 1, "orders", 1)
+		lead := leads(c, "orders")
+		wantProduced(t, "first", produceAs(c, lead, 7, 0, "twice"), errNone, 0)
+		c.kill(lead)
+		c.until(5*time.Second, "another leader", func() bool { return part(c, "orders").Leader != lead })
+		next := leads(c, "orders")
+		wantProduced(t, "again", produceAs(c, next, 7, 0, "twice"), errNone, 1)
+		if n := bytes.Count(fetch(c, next, "orders", -1, 0).RecordBatches, []byte("twice")); n != 2 {
+			t.Errorf("it is there %d times", n)
+		}
+	})
+	t.Run(bugs.PIDCounterVolatile.Name(), func(t *testing.T) {
+		c := newTestCluster(t, bugs.Set(0).With(bugs.PIDCounterVolatile), nil)
+		c.waitReady()
+		first := newProducerID(c, 1)
+		old := c.leader()
+		c.kill(old)
+		c.until(10*time.Second, "another controller", func() bool { return c.leader() != 0 && c.leader() != old })
+		if again := newProducerID(c, c.leader()); again != first {
+			t.Errorf("the next controller gave %d after %d", again, first)
+		}
+	})
+	t.Run(bugs.PipelinedReorder.Name(), func(t *testing.T) {
+		c := newTestCluster(t, bugs.Set(0).With(bugs.PipelinedReorder), nil)
+		c.waitReady()
+		createTopic(c, 1, "orders", 1)
+		n := c.nodes[leads(c, "orders")]
+		var order []int32
+		for corr := int32(1001); corr <= 1002; corr++ {
+			n.awaits[corr] = func(kmsg.Response) { order = append(order, corr) }
+		}
+		c.step(n, &ClientRequest{Conn: 1 << 40, Corr: 1001, Req: produceRequest("orders", -1, time.Second, "slow")})
+		c.step(n, &ClientRequest{Conn: 1 << 40, Corr: 1002, Req: kmsg.NewPtrApiVersionsRequest()})
+		c.until(5*time.Second, "both are answered", func() bool { return len(order) == 2 })
+		if order[0] != 1002 {
+			t.Error("the answers came in the order of the requests")
+		}
+	})
 }
 
 func mustHeader(t *testing.T, b []byte) batch.Header {

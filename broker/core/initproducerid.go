@@ -3,6 +3,7 @@ package core
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"soak/broker/bugs"
 	"soak/broker/meta"
 )
 
@@ -33,7 +34,20 @@ func (n *Node) onNewProducerID(req *kmsg.InitProducerIDRequest, info ctlInfo, do
 	cmd := &meta.Command{Via: info.via, Cause: info.cause, Op: info.op, Producer: &meta.NewProducerID{}}
 	n.proposeFor(cmd, done, func(a applied) ctlResult {
 		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
-		resp.ProducerID, resp.ProducerEpoch = a.res.ProducerID, 0
+		resp.ProducerID, resp.ProducerEpoch = n.givenID(a.res.ProducerID), 0
 		return ctlResult{resp: resp, index: a.index}
 	})
+}
+
+// givenID is the producer id that a client is told: the one that the applied command took.
+func (n *Node) givenID(taken int64) int64 {
+	if !n.cfg.Bugs.Has(bugs.PIDCounterVolatile) {
+		return taken
+	}
+	id := n.ctl.givenIDs
+	n.ctl.givenIDs++
+	if id != taken {
+		n.bugHit(bugs.PIDCounterVolatile)
+	}
+	return id
 }

@@ -375,6 +375,9 @@ func (c *cluster) close(ctx context.Context) error {
 		}
 		errs = append(errs, c.engine.Close())
 	}
+	for _, f := range c.faults {
+		f.dismissGuard()
+	}
 	c.end()
 	for _, n := range c.nodes {
 		n.port.Release()

@@ -29,6 +29,7 @@ type fault struct {
 	state  sync.Mutex // guards below
 	killed []struck
 	paused []struck
+	guard  *guard // of what is paused
 	cuts   []*cut
 
 	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
@@ -153,8 +154,16 @@ func (c *cluster) pause(ctx context.Context, f *fault, targets []*node) (evidenc
 		}
 		evidence = append(evidence, seen("before", 0, "n%d is %s", l.node.id, state.Status))
 	}
+	var ids []string
+	for _, l := range ls {
+		ids = append(ids, l.node.container.ID)
+	}
+	guard, err := guardOf(ctx, ids)
+	if err != nil {
+		return evidence, err
+	}
 	f.state.Lock()
-	f.paused = ls
+	f.paused, f.guard = ls, guard
 	f.state.Unlock()
 	for _, l := range ls {
 		call, cancel := bounded(ctx)
@@ -265,7 +274,7 @@ func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) 
 // resume thaws what the fault has frozen, as far as it is still the same life and still frozen.
 func (c *cluster) resume(ctx context.Context, f *fault) error {
 	f.state.Lock()
-	paused := f.paused
+	paused, guard := f.paused, f.guard
 	f.state.Unlock()
 	var errs []error
 	for _, l := range paused {
@@ -278,7 +287,20 @@ func (c *cluster) resume(ctx context.Context, f *fault) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil && guard != nil {
+		guard.dismiss()
+	}
+	return err
+}
+
+// dismissGuard lets the guard of a pause go: the containers are gone.
+func (f *fault) dismissGuard() {
+	f.state.Lock()
+	defer f.state.Unlock()
+	if f.guard != nil {
+		f.guard.dismiss()
+	}
 }
 
 // seeEnd starts killed nodes again and looks for evidence that a kill or a pause is over.

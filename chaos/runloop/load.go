@@ -23,6 +23,7 @@ func newLoad(c Config, start int64) (load, error) {
 	if w.Produce.Rate > 0 {
 		l.produce, err = gen.NewProduce(gen.ProduceConfig{
 			Topics: recordTopics(c), Rate: w.Produce.Rate, Producers: w.Produce.Producers, Batch: w.Produce.Batch, Start: start,
+			Idempotent: w.Produce.Idempotent, Lifetime: int64(w.Produce.Lifetime),
 		})
 	}
 	if w.Metadata.Rate > 0 && err == nil {

@@ -52,7 +52,14 @@ func (s *Scenario) workloadsYAML(p func(string, ...any)) {
 	}
 	p("workloads:\n")
 	if w.Produce != (Produce{}) {
-		p("  produce: {rate: %d, producers: %d, batch: %d, value_bytes: %d}\n", w.Produce.Rate, w.Produce.Producers, w.Produce.Batch, w.Produce.ValueBytes)
+		p("  produce: {rate: %d, producers: %d, batch: %d, value_bytes: %d", w.Produce.Rate, w.Produce.Producers, w.Produce.Batch, w.Produce.ValueBytes)
+		if w.Produce.Idempotent {
+			p(", idempotent: true")
+		}
+		if w.Produce.Lifetime > 0 {
+			p(", lifetime: %s", w.Produce.Lifetime)
+		}
+		p("}\n")
 	}
 	if w.Metadata != (Metadata{}) {
 		p("  metadata: {rate: %d, clients: %d, names: %d}\n", w.Metadata.Rate, w.Metadata.Clients, w.Metadata.Names)

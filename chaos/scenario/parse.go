@@ -25,6 +25,7 @@ const (
 	maxDuration        = 90 * 24 * time.Hour
 	maxIntervals       = 1_000_000
 	maxMinimum         = 1 << 40
+	minLifetime        = 100 * time.Millisecond // of a producer
 )
 
 // Parse reads a scenario. Every error is an *Error that names file, line and column; file is only used for that, and for
@@ -157,12 +158,17 @@ func (r *reader) workloads(n ast.Node) Workloads {
 	var w Workloads
 	o := r.object(n, "workloads", "produce", "metadata", "autocreate")
 	if f := o.get("produce"); f != nil {
-		p := r.object(f, "produce", "rate", "producers", "batch", "value_bytes")
+		p := r.object(f, "produce", "rate", "producers", "batch", "value_bytes", "idempotent", "lifetime")
 		w.Produce = Produce{
 			Rate:       p.number("rate", 500, 0, 1_000_000),
 			Producers:  p.number("producers", 4, 1, 256),
 			Batch:      p.number("batch", 5, 1, 1000),
 			ValueBytes: p.number("value_bytes", 256, gen.HeaderSize, gen.MaxValue),
+			Idempotent: p.flag("idempotent"),
+			Lifetime:   p.duration("lifetime", 0, minLifetime, maxDuration),
+		}
+		if w.Produce.Lifetime > 0 && !w.Produce.Idempotent {
+			r.fail(p.at("lifetime"), "idempotent: true", "produce: lifetime: only idempotent producers come and go")
 		}
 	}
 	if f := o.get("metadata"); f != nil {

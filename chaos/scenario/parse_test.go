@@ -102,6 +102,8 @@ func TestErrorsSayWhere(t *testing.T) {
 		{"partial replication", "    partitions: 2", "    replication: 2", 5, 18, "record topics have a replica on every node", "leave it out"},
 		{"list in place of a field", "nodes: 3", "nodes: [3]", 2, 8, "want a single value", ""},
 		{"field in place of a list", "topics:\n  - name: orders\n    partitions: 2", "topics:\n  name: orders", 4, 3, "topics: want a list", "dash"},
+		{"a lifetime of plain producers", "faults:", "workloads: {produce: {lifetime: 5s}}\nfaults:", 6, 33, "only idempotent producers come and go", "idempotent: true"},
+		{"a lifetime too short", "faults:", "workloads: {produce: {idempotent: true, lifetime: 5ms}}\nfaults:", 6, 51, "lifetime: 5ms is not between 100ms", ""},
 		{"not YAML", "nodes: 3", "nodes: [3", 3, 1, "must be specified", ""},
 		{"an alias", "nodes: 3", "nodes: *n", 2, 8, "", ""},
 	} {

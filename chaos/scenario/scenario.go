@@ -62,6 +62,9 @@ type Produce struct {
 	Producers  int
 	Batch      int // records of one operation
 	ValueBytes int
+
+	Idempotent bool          // all producers but every fourth; with the driver sim alone, so far
+	Lifetime   time.Duration // of an idempotent producer, after which a new one takes its place; 0: as long as the run
 }
 
 // Metadata is the load of admin operations.

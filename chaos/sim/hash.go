@@ -206,6 +206,8 @@ func (h *hasher) operation(op *history.Operation) {
 		}
 		h.int(p.Acked)
 		h.int(int64(p.Acks))
+		h.flag(p.Idempotent)
+		h.flag(p.Disordered)
 	}
 	if m := op.Meta; m != nil {
 		h.kind(2)

@@ -64,6 +64,7 @@ func Draw(seed uint64, o SwarmOptions) *scenario.Scenario {
 	d.schedule()
 	d.liveness()
 	d.flush(gen.NewRand(mix(seed, saltFlush)))
+	d.idempotence()
 	return d.s
 }
 
@@ -193,6 +194,14 @@ func (d *draw) flush(r *gen.Rand) {
 		if f.Kind == chaos.PowerLoss && (f.Target == scenario.TargetAll || strings.Contains(f.Target, "+")) {
 			f.Target = fmt.Sprintf("n%d", 1+r.Intn(d.s.Nodes))
 		}
+	}
+}
+
+// idempotence draws whether producers are idempotent, and for how long. It comes last: what was drawn before does not depend on it.
+func (d *draw) idempotence() {
+	if d.one(2) {
+		p := &d.s.Workloads.Produce
+		p.Idempotent, p.Lifetime = true, pick(d, 0, time.Second, 3*time.Second, 3*time.Second, 10*time.Second)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // half of them at least are busy.
 func TestDrawnScenariosAreScenarios(t *testing.T) {
 	kinds, nodes, segments, intervals := map[string]int{}, map[int]int{}, map[int64]int{}, map[time.Duration]int{}
-	busy, quiet, wire, cores := 0, 0, 0, 0
+	busy, quiet, wire, cores, idempotent, lives := 0, 0, 0, 0, 0, 0
 	const seeds = 300
 	for seed := range uint64(seeds) {
 		s := Draw(seed, SwarmOptions{})
@@ -46,9 +46,18 @@ func TestDrawnScenariosAreScenarios(t *testing.T) {
 		if s.Liveness.On() {
 			cores++
 		}
+		if p := s.Workloads.Produce; p.Idempotent {
+			idempotent++
+			if p.Lifetime > 0 {
+				lives++
+			}
+		}
 	}
 	if len(kinds) != len(swarmKinds) || len(nodes) != 2 || len(segments) < 4 || len(intervals) < 4 {
 		t.Errorf("too little varies: kinds %v, nodes %v, segments %v, intervals %v", kinds, nodes, segments, intervals)
+	}
+	if idempotent < seeds/3 || idempotent > 2*seeds/3 || lives < idempotent/2 {
+		t.Errorf("of %d seeds %d have idempotent producers, %d that come and go", seeds, idempotent, lives)
 	}
 	if busy < seeds/2 || quiet < seeds/50 || wire < seeds/20 || cores < seeds/3 || cores > 2*seeds/3 {
 		t.Errorf("of %d seeds %d are busy, %d quiet, %d with the real encoding, %d with a core", seeds, busy, quiet, wire, cores)

@@ -12,13 +12,18 @@ type Topic struct {
 	Partitions int32
 }
 
-// ProduceConfig configures NewProduce. All fields are required.
+// ProduceConfig configures NewProduce. All fields are required but those of idempotence.
 type ProduceConfig struct {
 	Topics    []Topic
 	Rate      int // records a second over all producers
 	Producers int
 	Batch     int   // records of one operation
 	Start     int64 // Unix ns, when the first operation is due
+
+	// Idempotent producers are all but every fourth, which stays plain.
+	Idempotent bool
+	// Lifetime of an idempotent producer in ns, 0: as long as the run. Then it comes back as a new incarnation, with sequences from 0.
+	Lifetime int64
 }
 
 const (
@@ -32,7 +37,8 @@ const (
 
 // Produce generates the produce workload: producers, each over all partitions in turn, with dense sequences from 0 per
 // producer and partition, at a fixed rate. When a bound of operations under way is reached, a slot is missed and
-// counted; no error stops it or is retried (a retried batch would be the same record twice).
+// counted; no error stops it or is retried (a retried batch would be the same record twice);
+// idempotent producers' clients may send again what is not answered.
 type Produce struct {
 	c          ProduceConfig
 	pace       pace
@@ -52,7 +58,9 @@ type producePartition struct {
 type producer struct {
 	incarnation uint32
 	down        bool
-	turn        int // partition's turn
+	idempotent  bool
+	born        int64 // Unix ns
+	turn        int   // partition's turn
 	ops         uint64
 	seq         []uint64 // next, by partition
 	inFlight    []int    // by partition
@@ -77,7 +85,8 @@ func NewProduce(c ProduceConfig) (*Produce, error) {
 	p.producers = make([]producer, c.Producers)
 	for i := range p.producers {
 		p.producers[i] = producer{
-			incarnation: 1,
+			incarnation: 1, idempotent: c.Idempotent && i%4 != 3,
+			born: c.Start - int64(i)*c.Lifetime/int64(c.Producers), // so that they do not all go at once
 			// Producers start at different partitions, so that one partition's batches come from all of them, spread in time.
 			turn:     i * len(p.partitions) / c.Producers,
 			seq:      make([]uint64, len(p.partitions)),
@@ -111,6 +120,11 @@ func (p *Produce) one(now int64) *history.Operation {
 	if who.down || who.total >= inFlightPerProducer || who.inFlight[at] >= inFlightPerPartition {
 		return nil
 	}
+	if who.idempotent && p.c.Lifetime > 0 && now-who.born >= p.c.Lifetime {
+		who.incarnation++
+		who.born = now
+		clear(who.seq)
+	}
 	part := &p.partitions[at]
 	op := &history.Operation{
 		ID:     fmt.Sprintf("p%d.%d", id+1, who.ops),
@@ -120,7 +134,7 @@ func (p *Produce) one(now int64) *history.Operation {
 			Topic: part.topic, Partition: part.partition,
 			Producer: uint32(id + 1), Incarnation: who.incarnation,
 			FirstSeq: who.seq[at], Count: int32(p.c.Batch),
-			Acked: part.acked, Acks: acksAll,
+			Acked: part.acked, Acks: acksAll, Idempotent: who.idempotent,
 		},
 	}
 	who.ops++

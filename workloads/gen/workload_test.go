@@ -101,6 +101,49 @@ func TestProduceIsDenseAtItsRate(t *testing.T) {
 	}
 }
 
+// Of four producers three are idempotent, and come back as new incarnations, at different times, with sequences from 0; the fourth stays as it is.
+func TestIdempotentProducersComeAndGo(t *testing.T) {
+	p := mustProduce(t, ProduceConfig{
+		Topics: []Topic{{"orders", 2}}, Rate: 100, Producers: 4, Batch: 1, Start: begin, Idempotent: true, Lifetime: 3 * second,
+	})
+	type life struct{ producer, incarnation uint32 }
+	next := map[string]uint64{}
+	first := map[life]int64{}
+	for _, op := range drive(p, 10*second, ok) {
+		o := op.Produce
+		if o.Idempotent != (o.Producer != 4) || o.Producer == 4 && o.Incarnation != 1 {
+			t.Fatalf("%s of producer %d: idempotent %v, incarnation %d", op.ID, o.Producer, o.Idempotent, o.Incarnation)
+		}
+		key := fmt.Sprint(o.Producer, o.Incarnation, o.Partition)
+		if o.FirstSeq != next[key] {
+			t.Fatalf("%s (producer, incarnation, partition %s) has sequence %d, want %d", op.ID, key, o.FirstSeq, next[key])
+		}
+		next[key]++
+		if l := (life{o.Producer, o.Incarnation}); first[l] == 0 {
+			first[l] = op.Invoke
+		}
+	}
+	begun := map[int64]uint32{}
+	for l, at := range first {
+		if l.producer != 4 && l.incarnation == 2 {
+			if other, taken := begun[at/second]; taken {
+				t.Errorf("producers %d and %d came back in the same second", other, l.producer)
+			}
+			begun[at/second] = l.producer
+		}
+	}
+	if len(first) < 10 || len(begun) != 3 {
+		t.Errorf("%d lives of producers in 10 s, %d second ones", len(first), len(begun))
+	}
+	if plain := mustProduce(t, ProduceConfig{Topics: []Topic{{"orders", 2}}, Rate: 100, Producers: 4, Batch: 1, Start: begin, Lifetime: 3 * second}); plain != nil {
+		for _, op := range drive(plain, 5*second, ok) {
+			if op.Produce.Idempotent || op.Produce.Incarnation != 1 {
+				t.Fatalf("a plain producer: %+v", op.Produce)
+			}
+		}
+	}
+}
+
 func TestProduceNeverStopsAndStaysBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, err := NewProduce(ProduceConfig{Topics: []Topic{{"orders", 4}}, Rate: 1000, Producers: 2, Batch: 2, Start: begin})

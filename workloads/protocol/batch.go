@@ -16,6 +16,7 @@ const (
 	batchPrefix     = 12 // base offset and length
 	batchCRCAt      = 17 // uint32, CRC32C of everything from the attributes on
 	batchAttrsAt    = 21
+	batchProducerAt = 43 // int64, then epoch int16 and first sequence int32
 	batchHeaderSize = 61
 )
 
@@ -54,6 +55,14 @@ func beginBatch(dst []byte, millis int64, n int) (_ []byte, start int) {
 	dst = be.AppendUint16(dst, 0xffff)             // producer epoch: none
 	dst = be.AppendUint32(dst, 0xffffffff)         // base sequence: none
 	return be.AppendUint32(dst, uint32(n)), start
+}
+
+// putSequence makes a batch that was begun an idempotent producer's.
+func putSequence(batch []byte, s Sequence) {
+	be := binary.BigEndian
+	be.PutUint64(batch[batchProducerAt:], uint64(s.Producer))
+	be.PutUint16(batch[batchProducerAt+8:], uint16(s.Epoch))
+	be.PutUint32(batch[batchProducerAt+10:], uint32(s.First))
 }
 
 func beginRecord(dst []byte, i, valueSize int) []byte {

@@ -5,10 +5,13 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
+
+	"soak/history"
 )
 
 // kmsgBatch is a batch as kmsg encodes it.
@@ -57,6 +60,41 @@ func TestBatchesAreAsTheProtocolSays(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The sequence of an idempotent producer is where kmsg reads it, and the checksum covers it.
+func TestIdempotentProduceRequest(t *testing.T) {
+	op := &history.Operation{Produce: &history.ProduceOp{Topic: "orders", Partition: 2, Producer: 1, Incarnation: 1, Count: 3, Acks: -1}}
+	v := &Values{Bytes: 100}
+	req := IdempotentProduceRequest(op, v, 1e9, time.Second, Sequence{Producer: 1 << 40, Epoch: 3, First: 77}).(*kmsg.ProduceRequest)
+	raw := req.Topics[0].Partitions[0].Records
+	var b kmsg.RecordBatch
+	if err := b.ReadFrom(raw); err != nil {
+		t.Fatal(err)
+	}
+	if b.ProducerID != 1<<40 || b.ProducerEpoch != 3 || b.FirstSequence != 77 || b.NumRecords != 3 {
+		t.Errorf("producer %d epoch %d sequence %d, %d records", b.ProducerID, b.ProducerEpoch, b.FirstSequence, b.NumRecords)
+	}
+	seen := collect{}
+	if err := ReadBatches(raw, &seen); err != nil || seen.damage != 0 || len(seen.values) != 3 {
+		t.Errorf("reading back: %v, %d damaged, %d records", err, seen.damage, len(seen.values))
+	}
+	plain := ProduceRequest(op, v, 1e9, time.Second).(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records
+	if err := b.ReadFrom(plain); err != nil || b.ProducerID != -1 || b.FirstSequence != -1 {
+		t.Errorf("a plain one has producer %d, sequence %d, error %v", b.ProducerID, b.FirstSequence, err)
+	}
+}
+
+func TestRetryProduce(t *testing.T) {
+	for code, want := range map[int16][2]bool{
+		CodeNotLeader: {true, false}, CodeNotEnoughReplicas: {true, false}, CodeNotEnoughAfterAppend: {true, false}, CodeRequestTimedOut: {true, false},
+		CodeOutOfOrderSequence: {false, true}, CodeUnknownProducerID: {false, true},
+		CodeNone: {}, CodeMessageTooLarge: {}, 47: {}, 87: {},
+	} {
+		if again, sequence := RetryProduce(code); [2]bool{again, sequence} != want {
+			t.Errorf("%s: %v, %v; want %v", CodeName(code), again, sequence, want)
+		}
+	}
 }
 
 // collect keeps what batches hold.

@@ -18,7 +18,9 @@ const (
 	CodeNotLeader            int16 = 6
 	CodeMessageTooLarge      int16 = 10
 	CodeInvalidTopic         int16 = 17
+	CodeRequestTimedOut      int16 = 7
 	CodeNotEnoughReplicas    int16 = 19
+	CodeNotEnoughAfterAppend int16 = 20
 	CodeUnsupportedVersion   int16 = 35
 	CodeTopicExists          int16 = 36
 	CodeInvalidPartitions    int16 = 37
@@ -27,6 +29,8 @@ const (
 	CodeNotController        int16 = 41
 	CodeInvalidRequest       int16 = 42
 	CodePolicyViolation      int16 = 44
+	CodeOutOfOrderSequence   int16 = 45
+	CodeUnknownProducerID    int16 = 59
 	CodeFencedLeaderEpoch    int16 = 74
 	CodeUnknownLeaderEpoch   int16 = 75
 	CodeThrottlingQuotaAdmin int16 = 89
@@ -72,6 +76,19 @@ func ProduceOutcome(code int16) history.Outcome {
 		return history.Failed
 	}
 	return history.Unknown
+}
+
+// RetryProduce says what an idempotent producer does about an error code: send the batch again; or, where the code speaks of the sequence, do so
+// only as long as an earlier batch of the partition is not answered, which explains it. Otherwise its id is of no more use.
+func RetryProduce(code int16) (again, sequence bool) {
+	switch code {
+	case CodeUnknownTopic, CodeLeaderNotAvailable, CodeNotLeader, CodeRequestTimedOut, CodeNotEnoughReplicas, CodeNotEnoughAfterAppend,
+		CodeFencedLeaderEpoch, CodeUnknownLeaderEpoch:
+		return true, false
+	case CodeOutOfOrderSequence, CodeUnknownProducerID:
+		return false, true
+	}
+	return false, false
 }
 
 // AdminOutcome judges the error code answered to an admin request that changes something. "Already exists" and "unknown

@@ -15,9 +15,28 @@ const recordOverhead = 20
 // ProduceRequest is a produce operation as one request of one batch, stamped with now (Unix ns); timeout is how long the
 // client waits. It does not carry the operation's id, as no client library's requests do.
 func ProduceRequest(op *history.Operation, v *Values, now int64, timeout time.Duration) kmsg.Request {
+	return produceRequest(op, v, now, timeout, nil)
+}
+
+// Sequence is what makes a batch an idempotent producer's (KIP-98).
+type Sequence struct {
+	Producer int64
+	Epoch    int16
+	First    int32 // of the batch's records
+}
+
+// IdempotentProduceRequest is the same with a sequence.
+func IdempotentProduceRequest(op *history.Operation, v *Values, now int64, timeout time.Duration, s Sequence) kmsg.Request {
+	return produceRequest(op, v, now, timeout, &s)
+}
+
+func produceRequest(op *history.Operation, v *Values, now int64, timeout time.Duration, s *Sequence) kmsg.Request {
 	p := op.Produce
 	records := make([]byte, 0, batchHeaderSize+int(p.Count)*(v.size()+recordOverhead))
 	records, start := beginBatch(records, now/int64(time.Millisecond), int(p.Count))
+	if s != nil {
+		putSequence(records[start:], *s)
+	}
 	partition, size := gen.PartitionHash(p.Topic, p.Partition), v.size()
 	for i := range int(p.Count) {
 		records = append(v.append(beginRecord(records, i, size), op, i, partition), 0)

@@ -16,6 +16,7 @@ import (
 // Defaults of Config: those of the real clients where they have the same.
 const (
 	DefaultRequestTimeout  = 3 * time.Second
+	DefaultDeliveryTimeout = 8 * time.Second
 	DefaultMetadataAge     = 250 * time.Millisecond
 	DefaultMetadataTimeout = time.Second
 	DefaultLeaderWait      = time.Second
@@ -31,6 +32,7 @@ type Config struct {
 	RunHash         uint64        // the run's identity in the header of every value
 	ValueBytes      int           // size of a value, header included
 	RequestTimeout  time.Duration // from the sending of a request to its answer
+	DeliveryTimeout time.Duration // of an idempotent producer's operation, all its sendings included
 	MetadataAge     time.Duration // of the producers' metadata, beyond which it is asked for anew
 	MetadataTimeout time.Duration // of a producers' metadata request: another node is asked then
 	LeaderWait      time.Duration // how long a produce operation waits for its partition to have a known leader
@@ -71,6 +73,7 @@ type Clients struct {
 	topicIndex map[string]*topic
 	pending    []*task // produce operations without a known leader, oldest first
 	lanes      map[laneKey]*lane
+	sessions   []*session // of idempotent producers, in the order of their beginning
 	meta       cache
 	consumers  []*consumer
 	down       []string // clients that have crashed, see Crash
@@ -85,7 +88,7 @@ func New(c Config) *Clients {
 		to  *time.Duration
 		def time.Duration
 	}{
-		{&c.RequestTimeout, DefaultRequestTimeout}, {&c.MetadataAge, DefaultMetadataAge}, {&c.MetadataTimeout, DefaultMetadataTimeout},
+		{&c.RequestTimeout, DefaultRequestTimeout}, {&c.DeliveryTimeout, DefaultDeliveryTimeout}, {&c.MetadataAge, DefaultMetadataAge}, {&c.MetadataTimeout, DefaultMetadataTimeout},
 		{&c.LeaderWait, DefaultLeaderWait}, {&c.ReadWait, DefaultReadWait},
 	} {
 		if *d.to <= 0 {
@@ -115,6 +118,8 @@ func (c *Clients) Start(now int64, op *history.Operation) {
 	switch {
 	case c.isDown(op.Client):
 		c.finish(now, op, history.Failed, errDown)
+	case op.Produce != nil && op.Produce.Idempotent && op.Produce.Count > 0 && op.Produce.Partition >= 0:
+		c.startIdempotent(now, op)
 	case op.Produce != nil:
 		c.startProduce(now, op)
 	case op.Meta != nil || op.Create != nil:
@@ -143,6 +148,10 @@ func (c *Clients) Answer(now int64, id Conn, corr int32, resp kmsg.Response, ind
 		return
 	}
 	t := cn.flights[i].task
+	if corr < cn.answered && t.op != nil && t.op.Produce != nil {
+		t.op.Produce.Disordered = true
+	}
+	cn.answered = max(cn.answered, corr)
 	cn.flights = slices.Delete(cn.flights, i, i+1)
 	t.disarm()
 	c.answered(now, cn, t, resp, index)

@@ -28,9 +28,13 @@ type task struct {
 	part     *part          // produce
 	lane     *lane          // produce, while it waits in one
 	piece    protocol.Piece // drain
-	maybe    bool           // auto-create: something was sent that may have had an effect
+	maybe    bool           // auto-create, idempotent: something was sent that may have had an effect
 	lastErr  error          // auto-create
 	consumes *fetchLane     // consumer
+	session  *session       // that asks for its id
+	queue    *queue         // idempotent, or the queue that rests
+	sent     bool           // idempotent: it has a sequence
+	sequence int32
 }
 
 type taskKind uint8
@@ -42,6 +46,9 @@ const (
 	taskDrain
 	taskCache
 	taskConsume
+	taskIdempotent
+	taskSession // asks for a producer id
+	taskQueue   // a pause of a queue of batches
 )
 
 type taskState uint8
@@ -78,12 +85,13 @@ func (c *Clients) free(t *task) {
 // conn is a connection: one for each (producer, node), (consumer, node), operation of an admin client, piece of the drain, and node
 // asked for metadata.
 type conn struct {
-	id      Conn
-	node    int32
-	corr    int32
-	flights []flight // in the order of their sending
-	slot    **conn   // where its owner holds it, nil if nobody does
-	lane    *lane    // the producer's, if it is one
+	id       Conn
+	node     int32
+	corr     int32
+	answered int32    // highest number answered
+	flights  []flight // in the order of their sending
+	slot     **conn   // where its owner holds it, nil if nobody does
+	lane     *lane    // the producer's, if it is one
 }
 
 type flight struct {
@@ -175,6 +183,10 @@ func (c *Clients) answered(now int64, cn *conn, t *task, resp kmsg.Response, ind
 		c.cacheAnswered(now, resp)
 	case taskConsume:
 		c.consumeAnswered(now, t.consumes, resp)
+	case taskIdempotent:
+		c.idempotentAnswered(now, cn, t, resp)
+	case taskSession:
+		c.idAnswered(now, t.session, resp)
 	}
 }
 
@@ -195,6 +207,10 @@ func (c *Clients) lost(now int64, node int32, t *task, err error, refused bool) 
 		c.cacheLost(now)
 	case taskConsume:
 		c.consumeLost(now, t.consumes)
+	case taskIdempotent:
+		c.idempotentLost(now, node, t, err, refused)
+	case taskSession:
+		c.idLost(now, t.session)
 	}
 }
 
@@ -215,12 +231,15 @@ func (c *Clients) timedOut(now int64, t *task) {
 	c.outs = append(c.outs, Out{Close: true, Conn: cn.id})
 	// First the one that is late, so that operations end in the order in which they were sent.
 	c.meta.suspect(node, now)
+	id := cn.id
 	c.lost(now, node, t, fmt.Errorf("awaiting an answer from n%d: none within %v", node, c.timeoutOf(t.kind)), false)
-	c.lose(now, cn, errGivenUp, false)
+	if c.conns[id] == cn { // an idempotent producer that gives up closes all its connections
+		c.lose(now, cn, errGivenUp, false)
+	}
 }
 
 func (c *Clients) timeoutOf(k taskKind) time.Duration {
-	if k == taskCache {
+	if k == taskCache || k == taskSession {
 		return c.c.MetadataTimeout
 	}
 	return c.c.RequestTimeout
@@ -238,6 +257,12 @@ func (c *Clients) turn(now int64, t *task) {
 	case taskConsume:
 		t.state = stateIdle
 		c.poll(now, t.consumes)
+	case taskIdempotent:
+		c.idempotentWaited(now, t)
+	case taskSession:
+		c.askID(now, t.session)
+	case taskQueue:
+		c.pump(now, t.queue)
 	}
 }
 

@@ -44,6 +44,7 @@ func (c *Clients) Crash(now int64, who string) Cut {
 	for _, cn := range conns {
 		c.hangUp(cn)
 	}
+	c.dropSessions(who)
 	for _, r := range c.consumers {
 		if gen.Meant(who, r.name) {
 			r.crash()
@@ -119,6 +120,9 @@ func (c *Clients) cutOff(now int64, t *task) {
 		c.pending = slices.DeleteFunc(c.pending, func(x *task) bool { return x == t })
 	case stateWaiting:
 		t.lane.waiting = slices.DeleteFunc(t.lane.waiting, func(x *task) bool { return x == t })
+	}
+	if t.queue != nil {
+		t.queue.remove(t)
 	}
 	if t.state == stateFlying || t.state == stateWriting || t.maybe {
 		c.finish(now, t.op, history.Unknown, fmt.Errorf("%s crashed before it had an answer", t.op.Client))

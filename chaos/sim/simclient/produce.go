@@ -14,7 +14,8 @@ import (
 // lane is the way of one producer to one node: a connection with a few requests in flight, and what waits behind them.
 type lane struct {
 	node    int32
-	client  string // whose way it is
+	client  string   // whose way it is
+	session *session // of an idempotent producer, nil otherwise; then nothing waits here
 	conn    *conn
 	waiting []*task
 }
@@ -87,6 +88,10 @@ func (c *Clients) sendProduce(now int64, l *lane, t *task) {
 
 // drainLane sends what waits in a lane and has room, by the newest metadata.
 func (c *Clients) drainLane(now int64, l *lane) {
+	if l.session != nil {
+		c.pumpSession(now, l.session)
+		return
+	}
 	for len(l.waiting) > 0 && !c.full(l) {
 		t := l.waiting[0]
 		if t.part.leader == l.node {

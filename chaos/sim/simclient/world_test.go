@@ -40,6 +40,7 @@ type world struct {
 	fetches bool                                             // hold only those to fetches
 	answers func(node int32, req kmsg.Request) kmsg.Response // in place of the node's own, if not nil
 
+	ids     int64 // producer ids given
 	where   map[Conn]int32
 	flying  map[Conn]int
 	most    int // produce requests in flight on one connection, at most
@@ -60,7 +61,14 @@ type fakeLog struct {
 	data   []byte // batches
 	ends   []int  // of each batch
 	next   int64
-	high   int64 // shown to consumers, -1: all that there is
+	seqs   map[int64][]fakeBatch // by producer id
+	high   int64                 // shown to consumers, -1: all that there is
+}
+
+// fakeBatch is a batch of an idempotent producer.
+type fakeBatch struct {
+	seq, n int32
+	base   int64
 }
 
 func newWorld(t testing.TB, cfg Config) *world {
@@ -237,6 +245,11 @@ func (w *world) answer(node int32, req kmsg.Request) kmsg.Response {
 		return w.produce(node, req)
 	case *kmsg.FetchRequest:
 		return w.fetch(node, req)
+	case *kmsg.InitProducerIDRequest:
+		resp := kmsg.NewPtrInitProducerIDResponse()
+		resp.ProducerID = w.ids
+		w.ids++
+		return resp
 	case *kmsg.CreateTopicsRequest:
 		resp := kmsg.NewPtrCreateTopicsResponse()
 		rt := kmsg.NewCreateTopicsResponseTopic()
@@ -287,6 +300,10 @@ func (w *world) produce(node int32, req *kmsg.ProduceRequest) kmsg.Response {
 	case l.leader != node:
 		rp.ErrorCode = protocol.CodeNotLeader
 	default:
+		var again bool
+		if rp.BaseOffset, rp.ErrorCode, again = l.judge(q.Records); again || rp.ErrorCode != 0 {
+			break
+		}
 		rp.BaseOffset = l.next
 		raw := bytes.Clone(q.Records)
 		binary.BigEndian.PutUint64(raw, uint64(l.next))
@@ -296,6 +313,30 @@ func (w *world) produce(node int32, req *kmsg.ProduceRequest) kmsg.Response {
 	}
 	resp.Topics = []kmsg.ProduceResponseTopic{{Topic: req.Topics[0].Topic, Partitions: []kmsg.ProduceResponseTopicPartition{rp}}}
 	return resp
+}
+
+// judge knows the batches of idempotent producers again, and wants them without a gap.
+func (l *fakeLog) judge(b []byte) (base int64, code int16, again bool) {
+	be := binary.BigEndian
+	id, n, seq := int64(be.Uint64(b[43:])), int32(be.Uint32(b[57:])), int32(be.Uint32(b[53:]))
+	if id < 0 {
+		return 0, 0, false
+	}
+	next := int32(0)
+	for _, x := range l.seqs[id] {
+		if x.seq == seq {
+			return x.base, 0, true
+		}
+		next = x.seq + x.n
+	}
+	if seq != next {
+		return -1, protocol.CodeOutOfOrderSequence, false
+	}
+	if l.seqs == nil {
+		l.seqs = map[int64][]fakeBatch{}
+	}
+	l.seqs[id] = append(l.seqs[id], fakeBatch{seq, n, l.next})
+	return l.next, 0, false
 }
 
 func (w *world) fetch(node int32, req *kmsg.FetchRequest) kmsg.Response {

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"os"
 	"strings"
 
 	"soak/broker/bugs"
 	"soak/broker/cli"
+	"soak/chaos/docker"
 	"soak/chaos/docker/sidecar"
 	"soak/chaos/scenario"
 	"soak/checkers"
@@ -137,6 +139,11 @@ func unknownBug(name string) error {
 // brokerCommand runs a node. Its flags are the broker's own.
 func brokerCommand(e *env, args []string) (int, error) {
 	return cli.Main(args, e.stdout, e.stderr), nil
+}
+
+// thawCommand guards frozen containers against the end of the runner; the docker driver starts it.
+func thawCommand(e *env, args []string) (int, error) {
+	return docker.Thaw(args, os.Stdin, e.stdout, e.stderr), nil
 }
 
 // sidecarCommand sets the network faults of a container; the docker driver starts it in the container's namespace.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"soak/chaos/docker"
 	"soak/cmd/soak/internal/show"
 )
 
@@ -63,6 +64,7 @@ func commands() []command {
 		{name: "broker", args: "[FLAGS]", short: "run one node of the reference broker (soak broker --help)", run: brokerCommand},
 		{name: "help", args: "[COMMAND]", short: "print this, or a command's flags", run: helpCommand},
 		{name: "sidecar", run: sidecarCommand, hidden: true},
+		{name: docker.ThawCommand, run: thawCommand, hidden: true},
 		{name: "sim-worker", run: simWorkerCommand, hidden: true},
 	}
 }

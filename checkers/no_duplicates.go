@@ -1,0 +1,93 @@
+package checkers
+
+import (
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// KindDuplicate is a record of an idempotent producer that stands in the log twice.
+const KindDuplicate = "duplicate"
+
+// repeat is a record that was found at a second offset.
+type repeat struct {
+	partition
+	producer
+	seq          uint64
+	first, again int64
+	from         source // of the second
+}
+
+// noDuplicates holds idempotent producers' records to stand in the log once, however often they were sent. What was sent and read back is collected
+// by acked-records, which finds the second copies on its way; duplicates of other producers, which may send again whatever they like, are counted.
+type noDuplicates struct {
+	ledger
+	records *ackedRecords
+	sent    int64 // records of idempotent producers
+}
+
+func newNoDuplicates(r *ackedRecords) *noDuplicates {
+	return &noDuplicates{ledger: ledger{id: NoDuplicates}, records: r}
+}
+
+func (c *noDuplicates) Operation(op *history.Operation) {
+	if op.Produce != nil && op.Produce.Idempotent {
+		c.sent += int64(op.Produce.Count)
+	}
+}
+
+func (c *noDuplicates) Finish() Verdict {
+	if !c.records.audited.Load() {
+		return Verdict{Checker: c.id, CheckedWhat: "records of idempotent producers", Reason: "acked-records, which reads the logs for it, did not come to its end"}
+	}
+	found := slices.DeleteFunc(slices.Clone(c.records.repeats), func(r repeat) bool { return c.records.exempt[r.partition] != "" })
+	for i := 0; i < len(found); {
+		n := 1
+		for i+n < len(found) && found[i+n].follows(found[i], n) {
+			n++
+		}
+		c.duplicate(found[i], n)
+		i += n
+	}
+	var missing []string
+	if c.sent > 0 {
+		missing = c.records.drains.shortfalls()
+	}
+	v := c.verdict(c.sent, "records of idempotent producers", fmt.Sprintf("none of %s of idempotent producers was read at two offsets", plural(c.sent, "record")), missing)
+	if v.Outcome != Violated && c.sent == 0 {
+		v.Outcome, v.Reason = NotApplicable, "no producer was idempotent: others may write a record twice"
+	}
+	v.Measures = append(v.Measures, Measure{Name: "duplicates of other producers", Seen: c.records.duplicates - int64(len(c.records.repeats))})
+	return v
+}
+
+// follows reports whether r is the n-th record of a run that begins with first.
+func (r repeat) follows(first repeat, n int) bool {
+	return r.partition == first.partition && r.producer == first.producer && r.from.node == first.from.node &&
+		r.seq == first.seq+uint64(n) && r.first == first.first+int64(n) && r.again == first.again+int64(n)
+}
+
+func (c *noDuplicates) duplicate(r repeat, n int) {
+	what, first, again := fmt.Sprintf("sequence %d", r.seq), fmt.Sprint(r.first), fmt.Sprint(r.again)
+	if n > 1 {
+		last := int64(n) - 1
+		what = fmt.Sprintf("sequences %d to %d", r.seq, r.seq+uint64(last))
+		first, again = fmt.Sprintf("%d to %d", r.first, r.first+last), fmt.Sprintf("%d to %d", r.again, r.again+last)
+	}
+	v := Violation{
+		Kind: KindDuplicate, Time: r.from.op.Complete, Nodes: []int32{r.from.node},
+		Sentence: fmt.Sprintf("%s holds %s of the idempotent producer %d.%d twice: at %s, and again at %s on n%d",
+			r.partition, what, r.producer.id, r.producer.incarnation, first, again, r.from.node),
+	}
+	for _, op := range c.records.sends[r.partition].ops {
+		if p := op.Produce; producerOf(p) == r.producer && r.seq >= p.FirstSeq && r.seq < p.FirstSeq+uint64(p.Count) {
+			v.Time = op.Complete // when it was over for its client
+			v.Operations = append(v.Operations, op.ID)
+			v.Evidence = append(v.Evidence, opLine(op))
+		}
+	}
+	cite(&v, source{holding(c.records.drains.pieces[replica{r.partition, r.from.node}], r.first), r.from.node}, r.first)
+	cite(&v, r.from, r.again)
+	c.violate(v)
+}
