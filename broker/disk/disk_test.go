@@ -175,7 +175,7 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, new(*disk.MembersError), "a cluster of nodes [1 2 4]"},
-		{"a newer format", node(`{"format":3,"node":{"id":1}}`), new(*disk.FormatError), "format 3"},
+		{"a newer format", node(`{"format":4,"node":{"id":1}}`), new(*disk.FormatError), "format 4"},
 		{"a node id that is none", node(`{"format":3,"node":{"id":1}}`), new(*disk.DamageError), "node.json"},
 		{"an older format that reads alike", node(`{"format":2,"node":1,"boot":1}`), new(*disk.FormatError), "format 2, this version opens format 3"},
 		{"no format", node(`{}`), new(*disk.FormatError), "format 0"},
