@@ -132,7 +132,7 @@ func (g *gather) add(r ctlResult) {
 	}
 }
 
-// status: a request of which a part entered the log is answered part by part.
+// status: a request of which a part entered the log is answered part by part; a part that was refused has a code to say so.
 func (g *gather) status() ctlStatus {
 	switch {
 	case g.unknown:
@@ -223,7 +223,12 @@ func (n *Node) alterPartition(topic meta.TopicID, q *kmsg.AlterPartitionRequestT
 	cmd := &meta.Command{Via: info.via, Cause: info.cause, ChangeISR: &meta.ChangeISR{
 		Topic: topic, Name: t.Name, Partition: q.Partition, ExpectedEpoch: q.PartitionEpoch, LeaderEpoch: q.LeaderEpoch, ISR: isr,
 	}}
-	n.proposeFor(cmd, done, func(ap applied) ctlResult {
+	n.proposeFor(cmd, func(r ctlResult) {
+		if r.status == ctlRefused {
+			a.ErrorCode = errNotController // without a code the leader would wait for a change that never comes
+		}
+		done(r)
+	}, func(ap applied) ctlResult {
 		if ap.res.Refused != "" {
 			a.ErrorCode = errInvalidUpdateVersion
 		} else if len(ap.res.Changes) == 1 {

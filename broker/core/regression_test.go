@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	pb "go.etcd.io/raft/v3/raftpb"
 
 	"soak/broker/meta"
 	"soak/history"
@@ -216,4 +217,57 @@ func TestADuplicateForwardIsNotRefused(t *testing.T) {
 	if got != nil && got.Topics[0].ErrorCode == errNotController {
 		t.Fatal("answered NOT_CONTROLLER, and the topic was created")
 	}
+}
+
+// One AlterPartition names several partitions, and a change of the controller loses the change of one of them: that one is asked for again.
+func TestALostPartOfAnAlterPartitionIsAskedForAgain(t *testing.T) {
+	c := newTestCluster(t, 0, func(x *Config) { x.ElectionInterval = 12 * time.Second })
+	c.waitReady()
+	l := c.leader()
+	back, next := l%3+1, (l+1)%3+1 // the member that comes back, and another follower
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version = 7
+	tp := kmsg.NewCreateTopicsRequestTopic()
+	tp.Topic, tp.NumPartitions, tp.ReplicationFactor = "orders", -1, -1
+	for p := range int32(2) {
+		ra := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
+		ra.Partition, ra.Replicas = p, []int32{l, back, next}
+		tp.ReplicaAssignment = append(tp.ReplicaAssignment, ra)
+	}
+	req.Topics = append(req.Topics, tp)
+	if a := call[*kmsg.CreateTopicsResponse](c, l, req); a.Topics[0].ErrorCode != 0 {
+		t.Fatal(a.Topics[0].ErrorCode)
+	}
+	n := c.nodes[l].core
+	isrs := func(members int) func() bool {
+		return func() bool {
+			o := n.state.Topic("orders")
+			return len(o.Partitions[0].ISR) == members && len(o.Partitions[1].ISR) == members
+		}
+	}
+	c.kill(back)
+	c.until(10*time.Second, "it is out of both ISRs", isrs(2))
+	// it comes back, and the leader asks for both ISRs at once; of the second change no entry leaves the controller
+	c.lose = func(m *PeerMessage) bool {
+		return m.Raft != nil && slices.ContainsFunc(m.Raft.GetEntries(), func(e *pb.Entry) bool {
+			cmd, err := meta.Decode(e.GetData())
+			return err == nil && cmd.ChangeISR != nil && cmd.ChangeISR.Name == "orders" && cmd.ChangeISR.Partition == 1 && len(cmd.ChangeISR.ISR) == 3
+		})
+	}
+	second := n.repl.parts[PartitionID{Topic: n.state.Topic("orders").ID, Partition: 1}]
+	c.start(back)
+	for end := c.now + int64(10*time.Second); !second.alter.under && c.now < end; {
+		c.run(time.Millisecond)
+	}
+	c.run(2 * time.Millisecond) // for the first change's entry to arrive
+	c.isolate(l, true)
+	c.until(10*time.Second, "another controller", func() bool { return c.nodes[back].core.AmILeader() || c.nodes[next].core.AmILeader() })
+	c.lose = nil
+	c.isolate(l, false)
+	c.until(2*time.Second, "the second change is lost", func() bool { return !n.AmILeader() && len(n.proposals) == 0 })
+	o := n.state.Topic("orders")
+	if len(o.Partitions[0].ISR) != 3 || len(o.Partitions[1].ISR) != 2 || second.state.LeaderEpoch != 0 || second.role != replicaLeader {
+		t.Fatalf("ISRs %v and %v, %v in epoch %d: the test shows nothing", o.Partitions[0].ISR, o.Partitions[1].ISR, second.role, second.state.LeaderEpoch)
+	}
+	c.until(time.Second, "it is in both ISRs", isrs(3))
 }

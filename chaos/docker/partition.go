@@ -211,6 +211,9 @@ func (c *cluster) clientsSee(ctx context.Context, k *cut, state string) string {
 		if knock.Answered(ctx, k.node.port.Addr()) != nil {
 			return "an answer to a client"
 		}
+		if k.counted("others") == 0 { // the answer came before the report that counts it
+			return "a client's packets to be counted"
+		}
 	case k.spec.Kind == chaos.Reset:
 		if !severed(ctx, k.node.port.Addr(), k.spec.Every+knock.Time) || k.counted("others") == 0 {
 			return "a client's connection to be reset"

@@ -87,7 +87,7 @@ func (g *guard) dismiss() {
 	g.once.Do(func() {
 		io.WriteString(g.stdin, guardDone+"\n") // errors mean that it is gone, which is all that is wanted
 		g.stdin.Close()
-		g.cmd.Wait()
+		go g.cmd.Wait() // nobody waits for it: a run that is interrupted has little time
 	})
 }
 
