@@ -18,7 +18,7 @@ var wholeRun = []string{PhaseStart, PhaseSteady, PhaseFaults, PhaseHeal, PhaseRe
 
 // TestScenariosReachTheirMinimums runs each embedded scenario to its end against a sound cluster, and wants twice the work that it asks for.
 func TestScenariosReachTheirMinimums(t *testing.T) {
-	limits := map[string]time.Duration{"quick": 95 * time.Second, "story": 160 * time.Second, "restart-all": 65 * time.Second}
+	limits := map[string]time.Duration{"quick": 95 * time.Second, "story": 160 * time.Second, "restart-all": 65 * time.Second, "disk": 85 * time.Second}
 	for _, name := range scenario.Names() {
 		t.Run(name, func(t *testing.T) {
 			s := resolved(t, name, scenario.Flags{})

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-//go:embed quick.yaml story.yaml restart-all.yaml
+//go:embed quick.yaml story.yaml restart-all.yaml disk.yaml
 var files embed.FS
 
 // names of the embedded scenarios; the first is the default of `soak run`.
-var names = []string{"quick", "story", "restart-all"}
+var names = []string{"quick", "story", "restart-all", "disk"}
 
 // Names lists the embedded scenarios, the default first.
 func Names() []string { return append([]string(nil), names...) }
