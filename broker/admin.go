@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"soak/broker/core"
+	"soak/internal/faultshim"
 )
 
 // statsTimeout bounds how long an admin request waits for the loop.
@@ -25,12 +26,13 @@ type status struct {
 	PeerFramesDropped map[int32]int `json:"peer_frames_dropped"`
 }
 
-// admin answers on the admin port: /healthz (the loop turns), /readyz (registered, a leader is known), /status, /metrics and
-// /debug/pprof.
+// admin answers on the admin port: /healthz (the loop turns), /readyz (registered, a leader is known), /status, /metrics,
+// /debug/pprof and, of a broker with a fault shim, /fault-shim.
 type admin struct {
 	stats   func(context.Context) (core.Stats, error)
 	clients *clients
 	peers   *peers
+	faults  *faultshim.Server // nil: none
 }
 
 func (a *admin) handler() http.Handler {
@@ -71,6 +73,10 @@ func (a *admin) handler() http.Handler {
 		_ = e.Encode(st) // the client is gone; there is nobody to tell
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	if a.faults != nil {
+		mux.Handle("/fault-shim", a.faults.Handler())
+		mux.Handle("/fault-shim/", a.faults.Handler())
+	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

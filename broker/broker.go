@@ -11,7 +11,7 @@
 // what finds no room is dropped (peers) or not read in the first place (clients).
 //
 // Files: options.go, broker.go (start and stop), loop.go, inbox.go, disks.go, clients.go and clientconn.go, peersend.go and
-// peerrecv.go, admin.go and metrics.go, process.go (usage, stalls). cmd/broker and `soak broker` call Run through broker/cli.
+// peerrecv.go, admin.go and metrics.go, process.go (usage, stalls), power.go. cmd/broker and `soak broker` call Run through broker/cli.
 package broker
 
 import (
@@ -28,6 +28,7 @@ import (
 
 	"soak/broker/core"
 	"soak/broker/disk"
+	"soak/internal/faultshim"
 	"soak/internal/vfs"
 )
 
@@ -52,6 +53,13 @@ func run(ctx context.Context, o Options, p parts) error {
 	if err := ports.open(o); err != nil {
 		return err
 	}
+	var shim *vfs.Shim
+	if o.FaultShim {
+		if shim, err = vfs.NewShim(o.FS, o.Data); err != nil {
+			return err
+		}
+		o.FS = shim.FS()
+	}
 	dir, boot, number, err := p.open(o.FS, o.Data, disk.Options{Node: o.ID, Members: o.ids(), Unsynced: o.Flush == core.FlushNone})
 	if err != nil {
 		return &ConfigError{Err: err, Hint: dataHint(err)}
@@ -66,6 +74,9 @@ func run(ctx context.Context, o Options, p parts) error {
 	out := &lines{w: o.Stdout}
 	log := slog.New(slog.NewJSONHandler(out, nil)).With("node", o.ID, "boot", number)
 	s := &shell{o: o, log: log, ports: &ports, dir: dir, in: newInbox()}
+	if shim != nil {
+		s.faults = faultshim.NewServer(shim, s.powerLost)
+	}
 	s.clients = newClients(s.in, o, log)
 	s.peers = newPeers(o, number, log)
 	s.peerPort = newPeerPort(o, number, s.in, log)
@@ -92,6 +103,7 @@ type shell struct {
 	clients  *clients
 	peers    *peers
 	peerPort *peerPort
+	faults   *faultshim.Server // nil: none
 }
 
 func (s *shell) run(ctx context.Context) error {
@@ -110,7 +122,10 @@ func (s *shell) run(ctx context.Context) error {
 	side.Go(func() { watchStalls(inner, time.Now, s.log) })
 	var server *http.Server
 	if s.ports.admin != nil {
-		a := &admin{stats: s.loop.stats, clients: s.clients, peers: s.peers}
+		a := &admin{stats: s.loop.stats, clients: s.clients, peers: s.peers, faults: s.faults}
+		if s.faults != nil {
+			side.Go(func() { s.faults.Run(inner) })
+		}
 		server = &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second}
 		side.Go(func() {
 			if err := server.Serve(s.ports.admin); !errors.Is(err, http.ErrServerClosed) {

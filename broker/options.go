@@ -26,6 +26,7 @@ type Options struct {
 
 	PeerListen  string // HOST:PORT for peers; default: this node's entry in Peers
 	AdminListen string // HOST:PORT of the admin server; "": none
+	FaultShim   bool   // the admin server breaks the disk when asked to: for fault injection alone, and on a loopback address alone
 
 	ElectionInterval time.Duration // default 12 s
 	SessionTimeout   time.Duration // default half the election interval, at least 500 ms
@@ -96,6 +97,10 @@ func (o Options) complete() (Options, error) {
 		if err := checkAddr(o.AdminListen, true); err != nil {
 			return o, configError("give --admin-listen HOST:PORT, or an empty one for none", "admin address: %w", err)
 		}
+	}
+	if o.FaultShim && !loopback(o.AdminListen) {
+		return o, configError("with --fault-shim give --admin-listen 127.0.0.1:PORT: whoever reaches that port can break this node's disk",
+			"--fault-shim with the admin server at %q, which is no loopback address", o.AdminListen)
 	}
 	for name, d := range map[string]time.Duration{
 		"election interval": o.ElectionInterval, "session timeout": o.SessionTimeout, "replica lag": o.ReplicaLag,
@@ -171,6 +176,13 @@ func (o Options) config(boot uint64) core.Config {
 		ElectionInterval: o.ElectionInterval, SessionTimeout: o.SessionTimeout, ReplicaLag: o.ReplicaLag,
 		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Flush: o.Flush, SnapshotEntries: o.SnapshotEntries, Bugs: o.Bugs,
 	}
+}
+
+// loopback reports whether nobody but this machine reaches an address.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func checkAddr(addr string, listen bool) error {

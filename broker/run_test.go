@@ -288,6 +288,13 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, addr := range []string{"127.0.0.1:9644", "[::1]:9644", "localhost:9644"} {
+		o := good()
+		o.FaultShim, o.AdminListen = true, addr
+		if _, err := o.complete(); err != nil {
+			t.Errorf("a fault shim at %s: %v", addr, err)
+		}
+	}
 	if o.PeerListen != "a:1" || o.InitialLeader != core.InitialLeaderRaft {
 		t.Errorf("defaults: %+v", o)
 	}
@@ -310,6 +317,9 @@ func TestOptionsThatCannotWork(t *testing.T) {
 		"requests of no size":    func(o *Options) { o.MaxRequestBytes = 10 },
 		"port beyond the range":  func(o *Options) { o.Listen = ":65536" },
 		"listening unadvertised": func(o *Options) { o.Advertise = "" },
+		"shim without a port":    func(o *Options) { o.FaultShim = true },
+		"shim for everybody":     func(o *Options) { o.FaultShim, o.AdminListen = true, ":9644" },
+		"shim for the network":   func(o *Options) { o.FaultShim, o.AdminListen = true, "192.0.2.1:9644" },
 	} {
 		o := good()
 		spoil(&o)

@@ -21,6 +21,7 @@ type Config struct {
 	Flush            string // the brokers' flush policy; "": their default
 	Bugs             []string
 	Seed             uint64
+	DiskFaults       bool // nodes are started so that disk faults can be brought about (see DiskKind); without, they have nothing of it
 	Sink             Sink
 	Logf             func(format string, args ...any) // progress: "building the node image…"
 }
@@ -56,18 +57,19 @@ const (
 	Bandwidth = "bandwidth"   // no more than BytesPerSecond go to or come from the targets on each link
 	Loss      = "packet-loss" // of what comes to the targets, PPM millionths are lost
 
-	// Of the simulator alone, in this version.
 	PowerLoss  = "power-loss"  // the targets lose power at once, and with it what was not synced; healing starts them
-	DiskCrash  = "disk-crash"  // a Kill in the middle of the targets' next disk operation
 	DiskFull   = "disk-full"   // nothing more can be written; the targets stop, healing starts them
 	SlowDisk   = "slow-disk"   // every call takes Factor times as long
 	WriteError = "write-error" // writes fail; the targets stop, healing starts them
 	SyncError  = "fsync-error" // syncs fail; the targets stop, healing starts them
 	ReadError  = "read-error"  // reads fail
-	BitRot     = "bit-rot"     // the targets are killed and one bit of Files turns over; healing restores it and starts them
-	ClockJump  = "clock-jump"  // the targets' clocks jump By
-	ClockRate  = "clock-rate"  // the targets' clocks run PPM millionths faster
-	SlowNode   = "slow-node"   // the targets' processor takes Factor times as long
+
+	// Of the simulator alone, in this version.
+	DiskCrash = "disk-crash" // a Kill in the middle of the targets' next disk operation
+	BitRot    = "bit-rot"    // the targets are killed and one bit of Files turns over; healing restores it and starts them
+	ClockJump = "clock-jump" // the targets' clocks jump By
+	ClockRate = "clock-rate" // the targets' clocks run PPM millionths faster
+	SlowNode  = "slow-node"  // the targets' processor takes Factor times as long
 
 	// ClientCrash kills clients: their connections close, what they await is never answered, what they remember is gone. Healing brings
 	// them back as new incarnations. Its target is the clients themselves; of the simulator alone, in this version.
@@ -115,6 +117,15 @@ func Lone(kind string) bool {
 func TakesClients(kind string) bool {
 	switch kind {
 	case Partition, OneWay, Flapping, Delay, Bandwidth, Loss:
+		return true
+	}
+	return false
+}
+
+// DiskKind reports whether a fault of this kind breaks disks. On real clusters that takes nodes which were started for it: Config.DiskFaults.
+func DiskKind(kind string) bool {
+	switch kind {
+	case PowerLoss, DiskFull, SlowDisk, WriteError, SyncError, ReadError:
 		return true
 	}
 	return false

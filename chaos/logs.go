@@ -198,7 +198,21 @@ func (c *Collector) stats(line []byte) bool {
 	return true
 }
 
-// alarm says what a line that is no event tells of: "panic", "data_race", "fatal", or "".
+// injectedMark stands in what a node says of a disk error that the run itself made up (faultshim.Mark).
+var injectedMark = []byte("[fault shim]")
+
+// StoppedByFault reports whether a node's last words are that it stops of a disk error that the run itself made up. Its end is then what the
+// fault asked for: a broker must not go on with a disk that it cannot trust.
+func StoppedByFault(log []byte) bool {
+	for line := range bytes.Lines(log) {
+		if alarm(line) == "disk_fault" {
+			return true
+		}
+	}
+	return false
+}
+
+// alarm says what a line that is no event tells of: "panic", "data_race", "fatal", "disk_fault" (a fatal error that was injected), or "".
 func alarm(line []byte) string {
 	switch {
 	case bytes.HasPrefix(line, []byte("panic:")):
@@ -210,6 +224,9 @@ func alarm(line []byte) string {
 	case bytes.Contains(line, []byte(`"msg":"fatal"`)):
 		var l struct{ Level, Msg string }
 		if json.Unmarshal(line, &l) == nil && l.Level == "ERROR" && l.Msg == "fatal" {
+			if bytes.Contains(line, injectedMark) {
+				return "disk_fault"
+			}
 			return "fatal"
 		}
 	}

@@ -53,12 +53,14 @@ func TestCollectorTellsWhatMatters(t *testing.T) {
 		`{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"listening"}`,
 		`{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"fatal"}`,
 		`{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"fatal","error":"disk"}`,
+		`{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"fatal","error":"disk: write a: no space left on device [fault shim]"}`,
 		`panic: a word`, `	panic: indented, as in a stack`, `fatal error: all goroutines are asleep`, `WARNING: DATA RACE`,
 		`a plain line that says "event"`, ``, check(1, 3),
 	}, "\n") + "\n"
 	want := []string{
 		"1.1 started", "1.2 leader_check", "n2 up=true 1 2 3 4",
 		`n2 fatal "{\"time\":\"2026-01-01T00:00:00Z\",\"level\":\"ERROR\",\"msg\":\"fatal\",\"error\":\"disk\"}"`,
+		`n2 disk_fault "{\"time\":\"2026-01-01T00:00:00Z\",\"level\":\"ERROR\",\"msg\":\"fatal\",\"error\":\"disk: write a: no space left on device [fault shim]\"}"`,
 		`n2 panic "panic: a word"`, `n2 fatal "fatal error: all goroutines are asleep"`, `n2 data_race "WARNING: DATA RACE"`,
 		"1.3 leader_check",
 	}
@@ -76,6 +78,23 @@ func TestCollectorTellsWhatMatters(t *testing.T) {
 		}
 		if c.Damaged() != 0 {
 			t.Fatalf("%d lines damaged", c.Damaged())
+		}
+	}
+}
+
+// Only the line with which a node gives up says that a made-up error stopped it: not one that it went on after, and not a panic.
+func TestAStopByAFaultIsTold(t *testing.T) {
+	const stop = `{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"fatal","error":"disk: sync a: input/output error [fault shim]"}`
+	for log, want := range map[string]bool{
+		check(1, 2) + "\n" + stop + "\nerror: disk: sync a: input/output error [fault shim]\n": true,
+		strings.ReplaceAll(stop, " [fault shim]", ""):                                          false,
+		strings.ReplaceAll(stop, "ERROR", "WARN"):                                              false,
+		"panic: input/output error [fault shim]\n":                                             false,
+		"error: disk: input/output error [fault shim]\n":                                       false,
+		stop[1:] + "\n" + check(1, 3):                                                          false,
+	} {
+		if got := StoppedByFault([]byte(log)); got != want {
+			t.Errorf("%v, want %v: %s", got, want, log)
 		}
 	}
 }

@@ -210,7 +210,7 @@ type Exit struct {
 // a panic, a data race report, a fatal error, or a target profile's pattern.
 type LogLine struct {
 	Of   int32  `json:"of"`
-	What string `json:"what"`           // "panic", "data_race", "fatal", "cannot_propose", …
+	What string `json:"what"`           // "panic", "data_race", "fatal", "disk_fault", "cannot_propose", …
 	Line string `json:"line,omitempty"` // cut to 500 bytes
 }
 

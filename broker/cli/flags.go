@@ -52,6 +52,7 @@ func newFlags() *flags {
 	s.StringSliceVar(&f.bugs, "bug", nil, "switch a planted bug on (repeatable; `soak bugs` lists them)")
 	s.Uint64Var(&f.seed, "seed", 0, "seed of every random value (default: a random one)")
 	s.StringVar(&o.AdminListen, "admin-listen", "127.0.0.1:9644", "HOST:PORT of health, status, metrics and profiles; empty: none")
+	s.BoolVar(&o.FaultShim, "fault-shim", false, "let the admin server break the disk when asked to, and take the power: for fault injection alone")
 	s.IntVar(&o.MaxConnections, "max-connections", 1000, "client connections at a time")
 	s.IntVar(&o.MaxRequestBytes, "max-request-bytes", wire.MaxRequest, "size of one request")
 	s.Int64Var(&o.MaxInFlightBytes, "max-in-flight-bytes", 128<<20, "size of all requests that are not yet answered")

@@ -113,6 +113,7 @@ func Capabilities() chaos.Capabilities {
 		chaos.Partition: "", chaos.OneWay: "", chaos.Bridge: "", chaos.AllApart: "", chaos.ClientsCut: "", chaos.Flapping: "",
 		chaos.Reset: "", chaos.Loss: "",
 		chaos.Delay: noNetem, chaos.Bandwidth: noNetem,
+		chaos.DiskFull: "", chaos.SlowDisk: "", chaos.WriteError: "", chaos.SyncError: "", chaos.ReadError: "", chaos.PowerLoss: "",
 	}
 }
 
@@ -185,6 +186,9 @@ func (c *cluster) chooseImages(ctx context.Context) (err error) {
 		}
 		if image.Config != nil && image.Config.Labels[labelImage] == "1" {
 			return nil
+		}
+		if c.cfg.DiskFaults {
+			return fmt.Errorf("image %s has no fault shim, which disk faults need: %w", c.cfg.Image, ErrForeign)
 		}
 	}
 	if c.sidecar, err = c.engine.ownImage(ctx, c.domain, c.cfg.Logf); err != nil {
@@ -309,6 +313,9 @@ func (c *cluster) arguments(n *node) []string {
 		"--peers", strings.Join(peers, ","),
 		"--peer-listen", ":" + peerPort,
 		"--seed", strconv.FormatUint(c.cfg.Seed, 10),
+	}
+	if c.cfg.DiskFaults {
+		args = append(args, "--admin-listen", net.JoinHostPort("127.0.0.1", strconv.Itoa(adminPort)), "--fault-shim")
 	}
 	if c.cfg.ElectionInterval > 0 {
 		args = append(args, "--election-interval", c.cfg.ElectionInterval.String())

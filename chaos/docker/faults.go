@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"soak/chaos"
+	"soak/chaos/diskfault"
 	"soak/chaos/restart"
 	"soak/history"
 )
@@ -33,6 +34,7 @@ type fault struct {
 	cuts   []*cut
 
 	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
+	disks    *diskfault.Fault
 }
 
 // struck is a node's life that a fault has struck.
@@ -81,6 +83,8 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 		evidence, err = c.pause(ctx, f, targets)
 	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping, chaos.Reset, chaos.Loss:
 		evidence, err = c.partition(ctx, f, targets)
+	case chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.PowerLoss:
+		evidence, err = c.breakDisks(ctx, f, targets)
 	}
 	return evidence, wrap(err)
 }
@@ -243,6 +247,7 @@ func (c *cluster) Probe(ctx context.Context, id int) (evidence []history.Evidenc
 	for _, k := range cuts {
 		add(k.holds(ctx))
 	}
+	add(f.probeDisks(ctx))
 	return evidence, errors.Join(errs...)
 }
 
@@ -258,13 +263,15 @@ func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) 
 	}
 	err := c.resume(ctx, f)
 	evidence, openErr := c.open(ctx, f)
+	mendErr := f.mend(ctx)
 	var cycleErr error
 	if cycle := f.cycling(); cycle != nil {
 		evidence, cycleErr = cycle.Finish(ctx)
 	}
 	more, startErr := c.seeEnd(ctx, f)
-	evidence = append(evidence, more...)
-	if err = errors.Join(err, openErr, cycleErr, startErr); err != nil {
+	sound, diskErr := c.seeDisks(ctx, f)
+	evidence = slices.Concat(evidence, more, sound)
+	if err = errors.Join(err, openErr, mendErr, cycleErr, startErr, diskErr); err != nil {
 		return evidence, fmt.Errorf("healing fault %d (%s): %w", id, f.spec.Kind, err)
 	}
 	f.healed = true
@@ -344,7 +351,7 @@ func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evid
 	return evidence, nil
 }
 
-// HealAll undoes every fault: all that is frozen goes on, then all links, then all starts.
+// HealAll undoes every fault: all that is frozen goes on, then all links, then all disks, then all starts.
 func (c *cluster) HealAll(ctx context.Context) error {
 	c.mu.Lock()
 	var ids []int
@@ -362,6 +369,9 @@ func (c *cluster) HealAll(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		errs = append(errs, c.fault(id).pass())
+	}
+	for _, id := range ids {
+		errs = append(errs, c.fault(id).mend(ctx))
 	}
 	for _, id := range ids {
 		_, err := c.Heal(ctx, id)

@@ -49,8 +49,9 @@ type life struct {
 	asked atomic.Bool   // a fault or the end of the run wants it to end
 	ended chan struct{} // closed when the container has stopped; then:
 
-	code   int
-	signal string
+	code    int
+	signal  string
+	byFault bool // it stopped of a disk error that a fault made up
 }
 
 // read takes the container's exit code apart.
@@ -254,12 +255,13 @@ func (c *cluster) waitExit(n *node) (int, error) {
 // gone notes how a life ended.
 func (c *cluster) gone(n *node, l *life, code int) {
 	l.read(code)
-	// Asked for is what a signal or an orderly end brought about: a panic that came first is still a panic.
-	asked := l.asked.Load() && (l.signal == "killed" || l.signal == "terminated" || l.code == 0)
 	tail, err := c.tail(c.ended, n)
 	if err != nil {
 		tail = nil // the engine has it no more; the exit is said all the same
 	}
+	l.byFault = l.code == 1 && chaos.StoppedByFault(tail)
+	// Asked for is what a signal or an orderly end brought about, or a disk that a fault broke: a panic that came first is still a panic.
+	asked := l.byFault || l.asked.Load() && (l.signal == "killed" || l.signal == "terminated" || l.code == 0)
 	// Flags that it does not know are the harness's fault: awaitBoot says so, and it is no crash.
 	usage := !asked && l.code == 2 && n.collector.Boot() == l.boot && !bytes.Contains(tail, []byte("\ngoroutine "))
 	if !usage {

@@ -106,7 +106,8 @@ func Capabilities() chaos.Capabilities {
 		chaos.Kill: "", chaos.Stop: "", chaos.RestartAll: "", chaos.Rolling: "", chaos.CrashLoop: "", chaos.Pause: "",
 		chaos.Partition: "", chaos.OneWay: "", chaos.Bridge: "", chaos.AllApart: "", chaos.ClientsCut: "", chaos.Flapping: "",
 		chaos.Reset: "", chaos.Delay: "", chaos.Bandwidth: "",
-		chaos.Loss: "a proxy of TCP connections loses no bytes",
+		chaos.Loss:     "a proxy of TCP connections loses no bytes",
+		chaos.DiskFull: "", chaos.SlowDisk: "", chaos.WriteError: "", chaos.SyncError: "", chaos.ReadError: "", chaos.PowerLoss: "",
 	}
 }
 
@@ -178,9 +179,15 @@ func (c *cluster) prepare() (err error) {
 			return err
 		}
 		n.port, n.peer = chosen[0], chosen[1]
+		if err := c.chooseAdmin(n); err != nil {
+			n.port.Release()
+			n.peer.Release()
+			return err
+		}
 		if n.client, err = proxy.Listen(n.port.Addr()); err != nil {
 			n.port.Release()
 			n.peer.Release()
+			n.admin.Release()
 			return err
 		}
 		c.nodes = append(c.nodes, n)
@@ -221,9 +228,9 @@ func (c *cluster) arguments(n *node) []string {
 		"--peers", strings.Join(peers, ","),
 		"--peer-listen", n.peer.Addr(),
 		"--seed", strconv.FormatUint(c.cfg.Seed, 10),
-		"--admin-listen", "",
 		"--owner-fd", "3",
 	}
+	args = append(args, c.adminArguments(n)...)
 	if c.cfg.ElectionInterval > 0 {
 		args = append(args, "--election-interval", c.cfg.ElectionInterval.String())
 	}
@@ -269,6 +276,7 @@ func (c *cluster) close(ctx context.Context) error {
 		n.life.Lock() // a start that was under way may still be giving it other ports
 		n.port.Release()
 		n.peer.Release()
+		n.admin.Release()
 		n.life.Unlock()
 	}
 	for _, l := range c.links {

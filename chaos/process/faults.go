@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"soak/chaos"
+	"soak/chaos/diskfault"
 	"soak/chaos/owner"
 	"soak/chaos/restart"
 	"soak/history"
@@ -35,6 +36,7 @@ type fault struct {
 	repeating, repeated chan struct{} // closed: to end what is done again and again, and when it has ended
 
 	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
+	disks    *diskfault.Fault
 }
 
 // life is the process of a node that a fault has struck.
@@ -81,6 +83,8 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 		evidence, err = c.reset(ctx, f, targets)
 	case chaos.Delay, chaos.Bandwidth:
 		evidence, err = c.disturb(ctx, f, targets)
+	case chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.PowerLoss:
+		evidence, err = c.breakDisks(ctx, f, targets)
 	}
 	if err != nil {
 		err = fmt.Errorf("injecting fault %d (%s): %w", s.ID, s.Kind, err)
@@ -230,10 +234,13 @@ func (c *cluster) Probe(ctx context.Context, id int) ([]history.Evidence, error)
 	if f == nil {
 		return nil, fmt.Errorf("probing fault %d: it has not been injected", id)
 	}
+	evidence, disksErr := f.probeDisks(ctx) // before the lock: it asks the nodes
 	f.state.Lock()
 	defer f.state.Unlock()
-	var evidence []history.Evidence
 	var errs []error
+	if disksErr != nil {
+		errs = append(errs, fmt.Errorf("probing fault %d: %w", id, disksErr))
+	}
 	add := func(e history.Evidence, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("probing fault %d: %w", id, err))
@@ -301,7 +308,7 @@ func (c *cluster) Heal(ctx context.Context, id int) ([]history.Evidence, error) 
 	if f.healed {
 		return nil, nil
 	}
-	err := errors.Join(f.resume(), f.release())
+	err := errors.Join(f.resume(), f.release(), f.mend(ctx))
 	ends, cycleErr := f.finishRestarts(ctx)
 	more, seeErr := c.seeEnd(ctx, f)
 	ends, err = append(ends, more...), errors.Join(err, cycleErr)
@@ -364,7 +371,8 @@ func (c *cluster) seeEnd(ctx context.Context, f *fault) (evidence []history.Evid
 	}
 	flowing, err := c.flowing(ctx, bare(held))
 	quick, quickErr := c.quick(ctx, f)
-	return slices.Concat(evidence, flowing, quick), errors.Join(err, quickErr)
+	sound, diskErr := c.seeDisks(ctx, f)
+	return slices.Concat(evidence, flowing, quick, sound), errors.Join(err, quickErr, diskErr)
 }
 
 // untouched reports whether a cycle of restarts that was cut short has not come to this node.
@@ -389,7 +397,7 @@ func (c *cluster) again(ctx context.Context, l *life) error {
 	return c.launch(ctx, l.node)
 }
 
-// HealAll undoes every fault: all that is paused goes on, then all links, then all starts. Only then it looks for the evidence.
+// HealAll undoes every fault: all that is paused goes on, then all links, then all disks, then all starts. Only then it looks for the evidence.
 func (c *cluster) HealAll(ctx context.Context) error {
 	c.mu.Lock()
 	var ids []int
@@ -405,6 +413,9 @@ func (c *cluster) HealAll(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		errs = append(errs, c.fault(id).release())
+	}
+	for _, id := range ids {
+		errs = append(errs, c.fault(id).mend(ctx))
 	}
 	for _, id := range ids {
 		_, err := c.Heal(ctx, id)

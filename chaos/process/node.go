@@ -34,6 +34,8 @@ type node struct {
 	port ports.Port // Kafka
 	peer ports.Port // other nodes
 
+	admin ports.Port // where the run breaks disks
+
 	mu      sync.Mutex
 	current *process // nil before the first start
 }
@@ -44,11 +46,13 @@ type process struct {
 	ident owner.Process
 	from  int64         // where its part of the log begins
 	boot  uint64        // of the life before
+	admin string        // its admin port, if it has one
 	asked atomic.Bool   // a fault or the end of the run wants it to end
 	ended chan struct{} // closed when it has been waited for; then:
 
-	code   int
-	signal string
+	code    int
+	signal  string
+	byFault bool // it stopped of a disk error that a fault made up
 }
 
 func (n *node) name() string { return fmt.Sprintf("n%d", n.id) }
@@ -147,6 +151,9 @@ func (c *cluster) movePorts(n *node) error {
 	n.port.Release()
 	n.peer.Release()
 	n.port, n.peer = chosen[0], chosen[1]
+	if err := c.chooseAdmin(n); err != nil {
+		return err
+	}
 	n.client.SetTarget(n.port.Addr())
 	for _, from := range c.nodes {
 		if l := c.links[pair{from.id, n.id}]; l != nil {
@@ -173,7 +180,7 @@ func (c *cluster) spawn(n *node) (*process, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{c.ownerRead} // descriptor 3
 	cmd.SysProcAttr = attributes()
-	p := &process{cmd: cmd, from: info.Size(), boot: n.collector.Boot(), ended: make(chan struct{})}
+	p := &process{cmd: cmd, admin: n.admin.Addr(), from: info.Size(), boot: n.collector.Boot(), ended: make(chan struct{})}
 
 	// Under the lock, so that Close either sees the process or keeps it from starting.
 	n.mu.Lock()
@@ -208,8 +215,9 @@ func (c *cluster) await(n *node, p *process) {
 		c.logf("%v", err)
 	}
 	tail := tailOf(n.log, p.from)
-	// Asked for is what a signal or an orderly end brought about: a panic that came first is still a panic.
-	asked := p.asked.Load() && (p.signal == "killed" || p.signal == "terminated" || p.code == 0)
+	p.byFault = p.code == 1 && stoppedByFault(n.log, p.from)
+	// Asked for is what a signal or an orderly end brought about, or a disk that a fault broke: a panic that came first is still a panic.
+	asked := p.byFault || p.asked.Load() && (p.signal == "killed" || p.signal == "terminated" || p.code == 0)
 	// A port that was taken, or flags that it does not know, are the harness's fault: launch says so, and it is no crash.
 	harness := !asked && n.collector.Boot() == p.boot && (portTaken(tail) || p.code == 2 && !panicked(tail))
 	if !harness {

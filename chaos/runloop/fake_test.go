@@ -298,7 +298,7 @@ func (f *fake) inject(spec chaos.Spec) {
 		}
 		for _, id := range spec.Nodes {
 			f.hit[id] = true
-			if spec.Kind == chaos.Kill || spec.Kind == chaos.RestartAll {
+			if spec.Kind == chaos.Kill || spec.Kind == chaos.RestartAll || spec.Kind == chaos.PowerLoss {
 				f.event(0, &history.Exit{Of: id, Code: -1, Signal: "killed", Asked: true})
 			}
 		}
@@ -332,12 +332,12 @@ func (f *fake) heal(id int) {
 		f.boot++
 		for _, node := range spec.Nodes {
 			delete(f.hit, node)
-			if spec.Kind == chaos.Kill || spec.Kind == chaos.RestartAll {
+			if spec.Kind == chaos.Kill || spec.Kind == chaos.RestartAll || spec.Kind == chaos.PowerLoss {
 				f.event(node, &history.Started{})
 			}
 		}
 		f.step(FaultHealed{ID: id, Evidence: []history.Evidence{{Time: f.now, Phase: "after", What: "seen"}}})
-		if spec.Kind == chaos.RestartAll {
+		if spec.Kind == chaos.RestartAll || spec.Kind == chaos.PowerLoss && len(spec.Nodes) == f.s.Nodes {
 			f.after(1000*ms, func() { f.elect(spec.Nodes[0]) })
 		}
 		f.after(700*ms, f.reassign)

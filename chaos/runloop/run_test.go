@@ -21,7 +21,7 @@ var wholeRun = []string{PhaseStart, PhaseSteady, PhaseFaults, PhaseHeal, PhaseRe
 // whose faults overlap on purpose, or are drawn, need a cluster that can be in two troubles at once: package campaign runs all of them
 // in the simulator.
 func TestScenariosReachTheirMinimums(t *testing.T) {
-	limits := map[string]time.Duration{"quick": 95 * time.Second, "story": 160 * time.Second, "restart-all": 65 * time.Second, "healthy": 75 * time.Second}
+	limits := map[string]time.Duration{"quick": 95 * time.Second, "story": 160 * time.Second, "restart-all": 65 * time.Second, "healthy": 75 * time.Second, "disk": 85 * time.Second}
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
 		t.Run(name, func(t *testing.T) {
 			s := resolved(t, name, scenario.Flags{})

@@ -13,7 +13,7 @@ import (
 var files embed.FS
 
 // names of the embedded scenarios; the first is the default of `soak run`.
-var names = []string{"quick", "story", "healthy", "kill", "partition", "restart-all", "rolling", "mixed", "nightly"}
+var names = []string{"quick", "story", "healthy", "kill", "partition", "restart-all", "rolling", "disk", "mixed", "nightly"}
 
 // Names lists the embedded scenarios, the default first.
 func Names() []string { return append([]string(nil), names...) }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"soak/broker/cli"
+	"soak/chaos/docker/relay"
 	"soak/chaos/docker/sidecar"
 )
 
@@ -20,6 +21,8 @@ func run(args []string) int {
 			args = args[1:]
 		case "sidecar": // a partition, set from inside the target's network namespace
 			return sidecar.Main(args[1:], os.Stdout, os.Stderr)
+		case "relay": // the way of the run to the admin port
+			return relay.Main(args[1:], os.Stdin, os.Stdout, os.Stderr)
 		}
 	}
 	return cli.Main(args, os.Stdout, os.Stderr)

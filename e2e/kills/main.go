@@ -10,6 +10,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +31,7 @@ var faults = map[string][]string{
 		"kind: partition-one-way, target: n2, way: out, clients: true", "kind: bridge, target: n1+n2", "kind: all-apart", "kind: partition-clients, target: n2",
 		"kind: flapping-partition, target: n2, every: 300ms", "kind: connection-reset, target: all, every: 200ms",
 		"kind: link-delay, target: n2, by: 50ms, clients: true", "kind: bandwidth, target: n2, bytes_per_second: 5000",
+		"kind: slow-disk, target: n2, factor: 20", "kind: read-error, target: n2", "kind: disk-full, target: n2", "kind: power-loss, target: n2",
 	},
 	"docker": {
 		"kind: kill, target: n2", "kind: stop, target: n2", "kind: restart-all", "kind: rolling-restart, every: 10s", "kind: crash-loop, target: n2, every: 500ms",
@@ -36,6 +39,7 @@ var faults = map[string][]string{
 		"kind: partition-one-way, target: n2, way: out, clients: true", "kind: bridge, target: n1+n2", "kind: all-apart", "kind: partition-clients, target: n2",
 		"kind: flapping-partition, target: n2, every: 300ms", "kind: connection-reset, target: all, every: 200ms",
 		"kind: packet-loss, target: n2, ppm: 200000, clients: true",
+		"kind: slow-disk, target: n2, factor: 20", "kind: read-error, target: n2", "kind: disk-full, target: n2", "kind: power-loss, target: n2",
 	},
 }
 
@@ -144,7 +148,7 @@ func once(soak, driver, fault string) (proven bool, took time.Duration, left []s
 	id, err := runID(filepath.Join(dir, "out"))
 	var before string
 	if err == nil {
-		before, err = unhealed(driver, id)
+		before, err = unhealed(driver, id, fault)
 	}
 	killErr := run.Process.Kill()
 	run.Wait()
@@ -156,7 +160,7 @@ func once(soak, driver, fault string) (proven bool, took time.Duration, left []s
 		return proven, 0, nil, fmt.Errorf("%s, %s: nothing of it was seen before the kill: what is not seen afterwards proves nothing", driver, fault)
 	}
 	for {
-		what, err := unhealed(driver, id)
+		what, err := unhealed(driver, id, fault)
 		took = time.Since(began)
 		if err != nil {
 			return proven, took, nil, err
@@ -204,12 +208,13 @@ func runID(out string) (string, error) {
 	return name[strings.LastIndexByte(name, '-')+1:], nil
 }
 
-// shows reports whether unhealed sees the fault while it lasts: on processes any node that runs, on containers what is frozen or has rules.
+// shows reports whether unhealed sees the fault while it lasts: on processes any node that runs, on containers what is frozen, has rules or a
+// broken disk.
 func shows(driver, fault string) bool {
 	if driver == "process" {
 		return !strings.Contains(fault, "restart-all")
 	}
-	for _, kind := range []string{"kill", "stop", "restart", "crash-loop"} {
+	for _, kind := range []string{"kill", "stop", "restart", "crash-loop", "disk-full", "power-loss"} {
 		if strings.Contains(fault, kind) {
 			return false
 		}
@@ -218,10 +223,11 @@ func shows(driver, fault string) bool {
 }
 
 // unhealed says what of a dead run's fault is still there, "" if nothing is.
-func unhealed(driver, id string) (string, error) {
+func unhealed(driver, id, fault string) (string, error) {
 	if driver == "process" {
 		return processes(id), nil
 	}
+	disks := strings.Contains(fault, "slow-disk") || strings.Contains(fault, "read-error")
 	listed, err := docker("ps", "-a", "--filter", "label=soak.run", "--format", `{{.Label "soak.run"}} {{.Label "soak.part"}} {{.Names}} {{.Status}}`)
 	if err != nil {
 		return "", err
@@ -236,9 +242,44 @@ func unhealed(driver, id string) (string, error) {
 			return "its rules are set: " + f[2], nil
 		case f[1] == "sidecar" && !strings.Contains(line, "Exited (0)"):
 			return "its rules were not seen to go: " + f[2], nil
+		case disks && f[1] == "node":
+			if faults, err := diskFaults(f[2]); err != nil || faults != "[]" {
+				return "its disk is broken: " + f[2] + ": " + faults, err
+			}
 		}
 	}
 	return "", nil
+}
+
+// diskFaults asks a node, inside of its container, what is wrong with its disk.
+func diskFaults(container string) (string, error) {
+	ask := exec.Command("docker", "exec", "-i", container, "/soak", "relay", "9644")
+	in, err := ask.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	out, err := ask.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := ask.Start(); err != nil {
+		return "", err
+	}
+	defer func() { in.Close(); ask.Wait() }()
+	r, err := http.NewRequest(http.MethodGet, "http://127.0.0.1/fault-shim", nil)
+	if err != nil {
+		return "", err
+	}
+	if err := r.Write(in); err != nil {
+		return "", fmt.Errorf("asking %s: %w", container, err)
+	}
+	a, err := http.ReadResponse(bufio.NewReader(out), r)
+	if err != nil {
+		return "", fmt.Errorf("asking %s: %w", container, err)
+	}
+	defer a.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(a.Body, 64<<10))
+	return string(b), err
 }
 
 // processes names a node's process of a run, "" if there is none.

@@ -26,6 +26,11 @@ func TestConformance(t *testing.T) {
 		{"sim", func(t *testing.T) (vfs.FS, string) {
 			return vfs.NewSim(func(_ vfs.Op, _ string, bytes int) int64 { return 1000 + int64(bytes) }), "/"
 		}},
+		{"shim", func(t *testing.T) (vfs.FS, string) {
+			dir := t.TempDir()
+			return newShim(t, vfs.OS(), dir).FS(), dir
+		}},
+		{"shim over mem", func(t *testing.T) (vfs.FS, string) { return newShim(t, vfs.NewMem(), "/").FS(), "/" }},
 	}
 	for _, sys := range systems {
 		for _, c := range conformance {

@@ -88,6 +88,8 @@ type simNode struct {
 	dir   bool
 	kids  map[string]*simNode
 	names []simName // changes of a directory, since the last sync that is settled
+
+	shim shimNode // of a Shim alone
 }
 
 type simKind uint8

@@ -207,6 +207,7 @@ func (n *simNode) lose(at string, pick Choose) {
 
 // loss is a file whose changes since the last sync are open.
 type loss struct {
+	from0    int    // where in the file data begins: 0, but for a Shim, which has the end of a file alone
 	base     []byte // what was synced
 	changes  []simChange
 	written  [][]byte // by each write
@@ -217,7 +218,7 @@ type loss struct {
 }
 
 func newLoss(n *simNode) *loss {
-	l := &loss{changes: n.changes, written: make([][]byte, len(n.changes)), sizes: make([]int, len(n.changes))}
+	l := &loss{from0: n.shim.from, changes: n.changes, written: make([][]byte, len(n.changes)), sizes: make([]int, len(n.changes))}
 	data := n.data
 	lowest := len(data)
 	for i, c := range slices.Backward(l.changes) {
@@ -277,7 +278,7 @@ func (l *loss) pickSector(at string, sector, since int, found []byte, pick Choos
 			versions = append(versions, k+1)
 		}
 	}
-	version := versions[pick(SimChoice{What: LossSector, Path: at, Offset: int64(start), N: len(versions)})]
+	version := versions[pick(SimChoice{What: LossSector, Path: at, Offset: int64(l.from0 + start), N: len(versions)})]
 	var bytes [SectorBytes]byte
 	if start < len(l.base) {
 		copy(bytes[:], l.base[start:])

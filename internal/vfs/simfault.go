@@ -97,29 +97,35 @@ func (s *Sim) refuse(op Op, path string, bytes int) (fits int, err error) {
 		if !f.meets(s.now, path) {
 			continue
 		}
-		switch {
-		case f.Kind == DiskFull && (op == OpWrite || op == OpCreate || op == OpMkdir):
-			if need := int64(max(bytes, 1)); f.Free >= need {
-				f.Free -= int64(bytes)
-				continue
-			}
-			err = syscall.ENOSPC
-			if f.Short {
-				fits = int(f.Free)
-				f.Free = 0
-			}
-		case f.Kind == WriteError && op == OpWrite:
-			err = syscall.EIO
-			if f.Short {
-				fits = bytes / 2
-			}
-		case f.Kind == ReadError && op == OpRead, f.Kind == SyncError && op == OpSyncDir:
-			err = syscall.EIO
-		default:
-			continue
+		if fits, err := f.refuses(op, bytes); err != nil {
+			f.Refused++
+			return fits, err
 		}
-		f.Refused++
-		return min(fits, bytes), err
+	}
+	return bytes, nil
+}
+
+// refuses asks a fault that a call meets: the error with which it fails, nil if it does not, and how many of a write's bytes are written
+// all the same. A file's sync is not asked here.
+func (f *SimFault) refuses(op Op, bytes int) (fits int, err error) {
+	switch {
+	case f.Kind == DiskFull && (op == OpWrite || op == OpCreate || op == OpMkdir):
+		if need := int64(max(bytes, 1)); f.Free >= need {
+			f.Free -= int64(bytes)
+			return bytes, nil
+		}
+		if f.Short {
+			fits = int(f.Free)
+			f.Free = 0
+		}
+		return min(fits, bytes), syscall.ENOSPC
+	case f.Kind == WriteError && op == OpWrite:
+		if f.Short {
+			fits = bytes / 2
+		}
+		return fits, syscall.EIO
+	case f.Kind == ReadError && op == OpRead, f.Kind == SyncError && op == OpSyncDir:
+		return 0, syscall.EIO
 	}
 	return bytes, nil
 }

@@ -65,6 +65,7 @@ func commands() []command {
 		{name: "help", args: "[COMMAND]", short: "print this, or a command's flags", run: helpCommand},
 		{name: "sidecar", run: sidecarCommand, hidden: true},
 		{name: docker.ThawCommand, run: thawCommand, hidden: true},
+		{name: "relay", run: relayCommand, hidden: true},
 		{name: "sim-worker", run: simWorkerCommand, hidden: true},
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,6 +119,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	cfg := chaos.Config{
 		RunID: run.ID, Nodes: t.plan.Nodes, Dir: dir, Work: filepath.Join(os.TempDir(), "soak-"+run.ID[:8]), Image: t.flags.image,
 		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Flush: t.plan.Flush, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
+		DiskFaults: len(diskKinds(t.plan)) > 0,
 	}
 	var began atomic.Bool // the cluster has started
 	err = runner.Run(t.stop.ctx, runner.Options{
@@ -132,6 +135,10 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		Recorder: rec, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,
 	})
 	w.Close()
+	if !began.Load() && errors.Is(err, docker.ErrForeign) {
+		refused := &failure{code: exitUsage, msg: "the image cannot do the faults of the scenario", err: err, hint: "leave out the disk faults (" + strings.Join(diskKinds(t.plan), ", ") + "), or --image"}
+		return errors.Join(refused, rec.Close(), f.Discard())
+	}
 	if !began.Load() && noImage(err, t.flags.image) {
 		refused := &failure{code: exitUsage, msg: "no image for the nodes", err: err, hint: "--image must name one that the engine has; soak run --driver process needs none"}
 		return errors.Join(refused, rec.Close(), f.Discard())
@@ -142,6 +149,11 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		t.env.fail(harness("the run did not go as planned", err, harnessHint(f)))
 	}
 	return nil
+}
+
+// diskKinds are the kinds of a schedule for which nodes must be started with their fault shim.
+func diskKinds(s *scenario.Scenario) []string {
+	return slices.DeleteFunc(s.FaultKinds(), func(kind string) bool { return !chaos.DiskKind(kind) })
 }
 
 // noImage reports whether a cluster could not start for want of an image: the one that was named is not there, or none
