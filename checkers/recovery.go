@@ -24,6 +24,9 @@ const (
 const (
 	raftElections = 2 * time.Second // two of raft's election time-outs
 	failoverSlack = time.Second     // by contract
+	// An election of raft may find no winner (section 5.2 of its paper: a split vote; a vote that is lost on its way has the same effect) and begins anew after another
+	// time-out, in a new term. So many in a row are no defect of the broker; each costs at most two time-outs.
+	mostSplitVotes = 3
 	// clientSlack is what a client may lose beside the cluster: one request that runs into its time-out of 3 s, one dial of 1 s, one
 	// refresh of metadata, and as much again as scheduling on a full machine takes.
 	clientSlack = 6 * time.Second
@@ -43,9 +46,10 @@ type recovery struct {
 	changes map[partition]map[uint64]isrAt // by raft index
 	writes  map[partition][]*history.Operation
 	stalls  []*history.Event
-	lastAt  int64 // time of the last event
-	lastOp  int64 // time of the last answer to a client
-	isCut   bool  // operations or events may be missing at the end
+	votes   []*history.Event // a node stood for raft leader
+	lastAt  int64            // time of the last event
+	lastOp  int64            // time of the last answer to a client
+	isCut   bool             // operations or events may be missing at the end
 
 	judged, cut                 int64
 	slowFailover, slowW, slowIS time.Duration
@@ -78,6 +82,10 @@ func (c *recovery) Event(e *history.Event) {
 	switch b := e.Body.(type) {
 	case *history.Stall:
 		c.stalls = append(c.stalls, e)
+	case *history.RoleChange:
+		if b.Role == history.RoleCandidate {
+			c.votes = append(c.votes, e)
+		}
 	case *history.Partition:
 		p := partition{b.Topic, b.Partition}
 		if c.changes[p] != nil && b.Role == partitionRoleLeader {
@@ -201,6 +209,17 @@ func (c *recovery) settled(before *history.Fault) bool {
 	})
 }
 
+// splitVotes is how many elections in a window had no winner: each but the last is a term in which a node stood, and which another followed.
+func (c *recovery) splitVotes(from, to int64) int {
+	terms := map[uint64]bool{}
+	for _, e := range c.votes {
+		if e.Time >= from && e.Time <= to {
+			terms[e.Body.(*history.RoleChange).Term] = true
+		}
+	}
+	return min(max(len(terms)-1, 0), mostSplitVotes)
+}
+
 // failover judges the partitions that a lasting fault robbed of their leader.
 func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	bound := c.failoverBound()
@@ -225,6 +244,10 @@ func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 		if e.Time >= f.Asked && !slices.Contains(f.Nodes, e.Node) && e.Body.(*history.Partition).LeaderEpoch > view.LeaderEpoch && (took < 0 || e.Time < took) {
 			took = e.Time
 		}
+	}
+	bound += time.Duration(c.splitVotes(f.Asked, f.Effective+int64(bound))) * raftElections
+	if took < 0 && (f.Lasted() < int64(bound) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound)) {
+		return
 	}
 	c.judged++
 	if took >= 0 && took <= f.Effective+int64(bound) {

@@ -82,6 +82,24 @@ func TestRecovery(t *testing.T) {
 			s.writes(history.OK, 4.5, 30, 0.01)
 			s.ends(30)
 		}, Violated, "took over from n1", []string{KindFailoverLate}},
+		{"a failover after a split vote", func(s *story) {
+			s.at(1.2)
+			s.event(3, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.at(2.6)
+			s.event(2, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.rejoins(6)
+			s.ends(30)
+		}, Holds, "3 times", nil},
+		{"a failover that is late without a split vote", func(s *story) {
+			s.at(2.6)
+			s.event(2, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.takesOver(3.5)
+			s.writes(history.OK, 3.6, 30, 0.01)
+			s.rejoins(6)
+			s.ends(30)
+		}, Violated, "took over from n1 within 3s", []string{KindFailoverLate}},
 		{"a fault that ends before a failover is due", func(s *story) {
 			s.faults[0].HealAsked = s.faults[0].Effective + 2*second
 			s.faults[0].Healed = s.faults[0].HealAsked

@@ -44,6 +44,7 @@ type Clients struct {
 	nodes []int32 // ids in Addrs, ascending
 	wire  *dialer
 	prod  *producers
+	idem  *idempotents
 
 	background sync.WaitGroup // closing of what short-lived operations opened
 }
@@ -74,6 +75,7 @@ func New(cfg Config) (*Clients, error) {
 	}
 	slices.Sort(c.nodes)
 	c.prod = newProducers(&c.cfg, c.nodes, c.wire)
+	c.idem = newIdempotents(&c.cfg, c.nodes, c.wire)
 	return c, nil
 }
 
@@ -87,6 +89,8 @@ func (c *Config) values() protocol.Values {
 // ends, or when the client's own time-outs have passed; an operation cut off by ctx after it may have been sent is unknown.
 func (c *Clients) Do(ctx context.Context, op *history.Operation) {
 	switch {
+	case op.Produce != nil && op.Produce.Idempotent:
+		c.idem.do(ctx, op)
 	case op.Produce != nil:
 		c.prod.do(ctx, op)
 	case op.Meta != nil:
@@ -108,6 +112,7 @@ func (c *Clients) Do(ctx context.Context, op *history.Operation) {
 func (c *Clients) Close() {
 	c.wire.close()
 	c.prod.close()
+	c.idem.close()
 	c.background.Wait()
 }
 

@@ -161,7 +161,6 @@ func complete(msgs []kafka.Message, err error) {
 func (p *producers) do(ctx context.Context, op *history.Operation) {
 	q := op.Produce
 	q.Offsets = nil
-	q.Idempotent = false // kafka-go's Writer is not
 	w := p.writer(producerKey{q.Producer, q.Incarnation, q.Acks})
 	if w == nil {
 		protocol.Settle(op, history.Failed, errClosed)

@@ -63,7 +63,7 @@ type Produce struct {
 	Batch      int // records of one operation
 	ValueBytes int
 
-	Idempotent bool          // all producers but every fourth; with the driver sim alone, so far
+	Idempotent bool          // all producers but every fourth
 	Lifetime   time.Duration // of an idempotent producer, after which a new one takes its place; 0: as long as the run
 }
 
