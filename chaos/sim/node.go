@@ -55,10 +55,13 @@ func (n *node) start() error {
 	n.life++
 	begin := s.now
 	n.fs.Begin(begin)
-	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes, Unsynced: s.o.Scenario.Flush == scenario.FlushNone})
+	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes, Unsynced: s.o.Scenario.Flush == scenario.FlushNone, Bugs: s.o.Bugs})
 	ready := n.fs.End()
 	s.noteDisk(n)
 	if err != nil {
+		if bug, ok := disk.Planted(err); ok { // there is no core to tell
+			s.observation(&history.Bug{Name: bug.Name(), Decisions: 1})
+		}
 		return fmt.Errorf("n%d cannot open its disk: %w", n.id, err)
 	}
 	n.dir, n.boot = dir, number
