@@ -36,7 +36,8 @@ type node struct {
 
 	starting bool // its disk is open, its core is not there yet
 
-	held     int    // faults that keep it down
+	held     int    // faults that keep it down, and its own end if it is being stopped
+	stopping bool   // it has been told to stop, and is not done yet
 	broken   int    // faults of its disk: that it stops or cannot start is right
 	doomed   bool   // it has met such a fault in this life, and is about to stop
 	crashIn  *fault // kills it in its next disk operation
@@ -52,6 +53,9 @@ func (n *node) alive() bool { return n.core != nil || n.starting }
 // start opens the disk and brings the node up. An error means that the node cannot start: what its disk holds is refused.
 func (n *node) start() error {
 	s := n.s
+	if n.stopping {
+		s.endStop(n, "killed", -1)
+	}
 	n.life++
 	begin := s.now
 	n.fs.Begin(begin)
