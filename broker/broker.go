@@ -60,7 +60,7 @@ func run(ctx context.Context, o Options, p parts) error {
 		}
 		o.FS = shim.FS()
 	}
-	dir, boot, number, err := p.open(o.FS, o.Data, disk.Options{Node: o.ID, Members: o.ids(), Unsynced: o.Flush == core.FlushNone})
+	dir, boot, number, err := p.open(o.FS, o.Data, disk.Options{Node: o.ID, Members: o.ids(), Unsynced: o.Flush == core.FlushNone, Bugs: o.Bugs})
 	if err != nil {
 		return &ConfigError{Err: err, Hint: dataHint(err)}
 	}

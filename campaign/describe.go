@@ -3,6 +3,7 @@ package campaign
 import (
 	"slices"
 
+	"soak/broker/bugs"
 	"soak/chaos/scenario"
 	"soak/history"
 )
@@ -11,7 +12,7 @@ import (
 func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run {
 	run := &history.Run{
 		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
-		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted,
+		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted, Needs: bugs.Needs(planted),
 		Minimums: s.Minimums, Contract: Contract(s),
 	}
 	for _, t := range s.Topics {

@@ -3,11 +3,14 @@ package campaign
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"soak/broker/bugs"
+	"soak/chaos"
 	"soak/chaos/scenario"
+	"soak/chaos/sim"
 )
 
 // SelftestOptions say which bugs to plant.
@@ -57,10 +60,16 @@ func (s *Selftest) OK() bool {
 }
 
 // tries are the runs that a bug is looked for in: seeds that draw their own scenario, and every third time the embedded one, which has
-// the quiet that some checkers need.
+// the quiet that some checkers need. For a bug that cannot show without a kind of fault, seeds draw that kind, and kills.
 func selftestJob(try int, planted []string) (j Job, what string) {
 	j = Job{Seed: uint64(try + 1), Bugs: planted}
-	if try%3 != 2 {
+	needs := bugs.Needs(planted)
+	switch {
+	case len(needs) > 0 && try%3 != 2:
+		plan := sim.Draw(j.Seed, sim.SwarmOptions{Kinds: append(needs, chaos.Kill)})
+		j.Scenario = string(plan.YAML())
+		return j, "swarm of " + strings.Join(needs, " and ")
+	case try%3 != 2:
 		return j, "swarm"
 	}
 	name := scenario.Names()[0]

@@ -114,6 +114,11 @@ func (c *coverage) Finish() Verdict {
 			missing = append(missing, fmt.Sprintf("the planted bug %s was never reached", bug))
 		}
 	}
+	for _, kind := range c.run.Needs {
+		if !slices.ContainsFunc(c.faults, func(f *history.Fault) bool { return f.Kind == kind && f.Proven() }) {
+			missing = append(missing, fmt.Sprintf("a planted bug shows only after a fault of the kind %s, and there was none", kind))
+		}
+	}
 	if c.run.Minimums.AckedRecords > 0 && len(c.drains.want) == 0 {
 		missing = append(missing, "the run names no topic to read back")
 	}

@@ -127,6 +127,11 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 		{"topics to drain", "names no topic to read back", func(s *story) { s.run.RecordTopics = nil }},
 		{"an end in order", "the run was interrupted: SIGINT", func(s *story) { s.run.Interrupted = "SIGINT" }},
 		{"a harness", "the harness failed: disk full", func(s *story) { s.run.HarnessError = "disk full" }},
+		{"the kind of fault that its bug shows after", "shows only after a fault of the kind power-loss, and there was none", func(s *story) { s.run.Needs = []string{"power-loss"} }},
+		{"evidence of that kind of fault", "shows only after a fault of the kind power-loss, and there was none", func(s *story) {
+			s.run.Needs = []string{"kill", "power-loss"} // of which it has the first
+			s.faults = append(s.faults, &history.Fault{ID: 4, Kind: "power-loss", Asked: s.tick(), Error: "nothing met it"})
+		}},
 		{"the planted bug", "the planted bug x was never reached", func(s *story) {
 			s.run.Bugs = []string{"x", "y"}
 			s.event(1, &history.Bug{Name: "y", Decisions: 1})

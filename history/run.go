@@ -19,6 +19,7 @@ type Run struct {
 	ElectionInterval int64       `json:"election_interval,omitempty"` // ns
 	SessionTimeout   int64       `json:"session_timeout,omitempty"`   // ns
 	Bugs             []string    `json:"bugs,omitempty"`
+	Needs            []string    `json:"needs,omitempty"` // kinds of fault without which the run proves nothing: what its planted bugs cannot show without
 	Machine          Machine     `json:"machine"`
 	Phases           []Phase     `json:"phases,omitempty"`
 	Liveness         *Liveness   `json:"liveness,omitempty"` // of runs with such a phase that came to it

@@ -1,5 +1,5 @@
 // Package bugs is the catalogue of historical bugs that can be switched on in the reference broker, each at
-// one named decision point of broker/core. A bug that is off costs one test of a bit.
+// one named decision point of broker/core or broker/disk. A bug that is off costs one test of a bit.
 //
 // It is here to prove the checkers: a planted bug that a checker does not find is a hole in the checker. The catalogue
 // entry of each names its source, mechanism, trigger, symptom and the checkers that must find it.
@@ -7,6 +7,7 @@ package bugs
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -33,6 +34,8 @@ const (
 	NoProducerStateOnFollowers
 	PIDCounterVolatile
 	PipelinedReorder
+	AckBeforeFsync
+	TornTailFatal
 )
 
 // Name is the bug's name for --bug.
@@ -68,6 +71,8 @@ type Entry struct {
 	Symptom   string   // what is seen
 	Checkers  []string // ids of those that must report it
 	May       []string // ids of those that may report it as well
+	// Needs is the kind of fault without which the bug cannot show, "" if any run may show it. A run without such a fault has proven nothing about it.
+	Needs string
 }
 
 // Catalogue lists every bug in the order of the constants.
@@ -200,6 +205,7 @@ var Catalogue = []Entry{
 		Symptom:   "the node cannot start: what its log begins with is torn, and the entries that it covers are gone",
 		Checkers:  []string{"no-crash"},
 		May:       []string{"recovery"},
+		Needs:     "power-loss",
 	},
 	{
 		Bug: NoProducerStateOnFollowers, Name: "no-prod-state-on-followers",
@@ -226,6 +232,37 @@ var Catalogue = []Entry{
 		Symptom:   "clients that count on the order take an answer for another request's",
 		Checkers:  []string{"record-order"},
 	},
+	{
+		Bug: AckBeforeFsync, Name: "ack-before-fsync",
+		Source:    "Jepsen NATS 2.12.1 (flushed every two minutes); KAFKA-10533, etcd #14370",
+		Mechanism: "appends to partition logs are not synced before they count as replicated, though the broker promises it",
+		Trigger:   "a loss of power of several nodes, or of one that leads afterwards; a killed process leaves its records to the kernel and shows nothing",
+		Symptom:   "acknowledged records are gone, or their offsets hold others",
+		Checkers:  []string{"acked-records"},
+		May:       []string{"phantom-read", "high-watermark", "record-order", "no-duplicates"},
+		Needs:     "power-loss",
+	},
+	{
+		Bug: TornTailFatal, Name: "torn-tail-fatal",
+		Source:    "etcd #6378, #4012; rabbitmq-server #10808, #2297",
+		Mechanism: "a torn last record of a log is an error at the start, where it must be cut: nobody was ever told that it is durable",
+		Trigger:   "a loss of power while a log is being written, or a disk that fills up in the middle of a record",
+		Symptom:   "the node does not start again",
+		Checkers:  []string{"no-crash"},
+		May:       []string{"recovery"},
+	},
+}
+
+// Needs lists the kinds of fault that the named bugs cannot show without, each once, sorted. A name that is not in the catalogue needs nothing.
+func Needs(names []string) []string {
+	var out []string
+	for _, e := range Catalogue {
+		if e.Needs != "" && slices.Contains(names, e.Name) && !slices.Contains(out, e.Needs) {
+			out = append(out, e.Needs)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Parse turns names into a set. An unknown name is an error that tells the known ones.

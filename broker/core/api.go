@@ -116,6 +116,7 @@ type DiskDone struct {
 	End  int64  // appends and truncations: the log's end after it; below the asked offset if that lay inside a batch, which is cut whole
 
 	Producers *producers.Table // truncations: of the batches that are left, the core's from here on; nil: none
+	Bugs      bugs.Set         // planted ones that changed how the operation was executed
 }
 
 func (Tick) isInput()           {}

@@ -156,6 +156,9 @@ func (n *Node) submit(op DiskOp, done func(*DiskDone)) {
 	op.ID = n.nextDisk
 	write := op.Kind != OpLogRead
 	n.disk[op.ID] = func(d *DiskDone) {
+		if d.Bugs.Has(bugs.AckBeforeFsync) {
+			n.bugHit(bugs.AckBeforeFsync)
+		}
 		if d.Err != nil && write {
 			n.fatal(fmt.Errorf("disk: %w", d.Err))
 			return

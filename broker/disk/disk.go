@@ -27,6 +27,7 @@ import (
 	"strings"
 	"sync"
 
+	"soak/broker/bugs"
 	"soak/broker/core"
 	"soak/broker/partlog"
 	"soak/broker/raftlog"
@@ -42,7 +43,11 @@ type Options struct {
 	// Unsynced tells that appends to partition logs are not to be synced before they count: then a life that was not ended by Close may have lost some,
 	// and the next Open says so in Boot.Unclean.
 	Unsynced bool
+	Bugs     bugs.Set // planted ones, of which this package has ack-before-fsync and torn-tail-fatal
 }
+
+// refuseTorn is what becomes of a torn tail, of whichever log: it is cut, for nobody was ever told that it is durable.
+func (o Options) refuseTorn() bool { return o.Bugs.Has(bugs.TornTailFatal) }
 
 // Dir is an open data directory.
 type Dir struct {
@@ -97,7 +102,7 @@ func (d *Dir) open() (core.Boot, uint64, error) {
 		return core.Boot{}, 0, err
 	}
 	raftDir := filepath.Join(d.dir, "raft")
-	raft, st, err := raftlog.Open(d.fs, raftDir, d.opts.Node, raftlog.Options{SegmentBytes: d.opts.RaftSegmentBytes})
+	raft, st, err := raftlog.Open(d.fs, raftDir, d.opts.Node, raftlog.Options{SegmentBytes: d.opts.RaftSegmentBytes, RefuseTorn: d.opts.refuseTorn()})
 	if err != nil {
 		return core.Boot{}, 0, err
 	}
@@ -167,7 +172,7 @@ func (d *Dir) openLogs() ([]core.LogInfo, error) {
 
 // openLog opens or makes a partition's log and takes note of it.
 func (d *Dir) openLog(id core.PartitionID) (*partlog.Log, error) {
-	l, err := partlog.Open(d.fs, d.logDir(id), partlog.Options{SegmentBytes: d.opts.SegmentBytes})
+	l, err := partlog.Open(d.fs, d.logDir(id), partlog.Options{SegmentBytes: d.opts.SegmentBytes, RefuseTorn: d.opts.refuseTorn()})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {

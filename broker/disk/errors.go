@@ -3,6 +3,10 @@ package disk
 import (
 	"errors"
 	"fmt"
+
+	"soak/broker/bugs"
+	"soak/broker/partlog"
+	"soak/broker/raftlog"
 )
 
 // Hint says what a person can do about an error of this package or of the logs; "" where nothing special is known.
@@ -15,6 +19,14 @@ func Hint(err error) string {
 		return h.Hint()
 	}
 	return ""
+}
+
+// Planted is the planted bug that made Open refuse the directory, false if none did.
+func Planted(err error) (bugs.Bug, bool) {
+	var raft *raftlog.DamageError
+	var part *partlog.DamageError
+	torn := errors.As(err, &raft) && raft.Torn || errors.As(err, &part) && part.Torn
+	return bugs.TornTailFatal, torn
 }
 
 // LockedError says that the data directory is open elsewhere.

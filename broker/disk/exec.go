@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"soak/broker/bugs"
 	"soak/broker/core"
 	"soak/broker/partlog"
 	"soak/internal/vfs"
@@ -53,6 +54,8 @@ func (d *Dir) Do(ops []core.DiskOp, sync func([]vfs.File) error) []core.DiskDone
 					on[j] = nil
 				}
 			}
+		case op.Sync && op.Kind == core.OpLogAppend && d.opts.Bugs.Has(bugs.AckBeforeFsync):
+			done[i].Bugs = done[i].Bugs.With(bugs.AckBeforeFsync)
 		case op.Sync && on[i] != nil && !slices.Contains(toSync, on[i]):
 			toSync = append(toSync, on[i])
 		}

@@ -34,6 +34,7 @@ import (
 type Options struct {
 	SegmentBytes int64 // a segment grows to this size, by more only if one append is larger; default 64 MiB
 	IndexBytes   int64 // one entry of the offset index for so many bytes; default 4 KiB, as in Kafka
+	RefuseTorn   bool  // a torn tail is a *DamageError whose Torn is set, instead of being cut
 }
 
 const (

@@ -20,6 +20,7 @@ type DamageError struct {
 	File   string
 	Pos    int64 // byte in the file
 	Reason string
+	Torn   bool // nothing says that these bytes were ever synced: a crash does explain them (Options.RefuseTorn)
 }
 
 func (e *DamageError) Error() string {
@@ -128,6 +129,9 @@ func (l *Log) load(s *segment, last bool) error {
 	}
 	if bad == nil {
 		return nil
+	}
+	if l.opts.RefuseTorn {
+		return &DamageError{File: s.path, Pos: s.size, Reason: bad.Error(), Torn: true}
 	}
 	l.cut = size - s.size
 	if err := s.file.Truncate(s.size); err != nil {

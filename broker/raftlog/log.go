@@ -56,6 +56,7 @@ const Format = 3 // 2 had no snapshots
 // Options of a log. The zero value gives the defaults.
 type Options struct {
 	SegmentBytes int64 // a new segment is begun when one has reached this size; default 16 MiB
+	RefuseTorn   bool  // a torn tail is a *DamageError whose Torn is set, instead of being cut
 }
 
 const defaultSegmentBytes = 16 << 20

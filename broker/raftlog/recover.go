@@ -21,6 +21,7 @@ type DamageError struct {
 	File   string
 	Pos    int64 // byte in the file
 	Reason string
+	Torn   bool // nothing says that these bytes were ever synced: a crash does explain them (Options.RefuseTorn)
 }
 
 func (e *DamageError) Error() string {
@@ -281,6 +282,10 @@ func (l *Log) load(seq uint64, last, whole bool, st *State) error {
 		}
 		if at >= 0 {
 			damage.Reason += fmt.Sprintf("; yet it was synced, says the mark at byte %d", at)
+			return damage
+		}
+		if l.opts.RefuseTorn {
+			damage.Torn = true
 			return damage
 		}
 		st.Cut += size - l.size

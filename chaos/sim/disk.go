@@ -10,6 +10,7 @@ type diskQueue struct {
 	n       *node
 	waiting []core.DiskOp
 	busy    bool
+	until   int64 // when what it executed last is done
 }
 
 // submit hands an operation to its queue, or to the pool of readers.
@@ -41,6 +42,7 @@ func (q *diskQueue) run() {
 	n.fs.Begin(n.s.now)
 	done := n.dir.Do(ops, func(files []vfs.File) error { return n.fs.SyncAll(files) })
 	at := n.fs.End()
+	q.until = at
 	life := n.life
 	n.s.noteDisk(n)
 	n.crashWithin(n.s.now, at)

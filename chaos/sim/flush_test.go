@@ -7,6 +7,7 @@ import (
 	"soak/chaos/scenario"
 	"soak/chaos/sim"
 	"soak/checkers"
+	"soak/history"
 )
 
 // TestFlushPolicies: with records that are left to the kernel, processes that are killed and one node that loses power lose nothing; of the power
@@ -34,6 +35,38 @@ func TestFlushPolicies(t *testing.T) {
 				if v.Checker == checkers.AckedRecords && (v.Outcome != c.outcome || !strings.Contains(v.Reason, c.reason) || v.Outcome == checkers.Holds && strings.Contains(v.Reason, "nothing is claimed")) {
 					t.Errorf("%s: %s", v.Outcome, v.Reason)
 				}
+			}
+		})
+	}
+}
+
+// TestAnOrderlyStopIsClean: only brokers that were killed leave ISRs when they register, where records are left to the kernel.
+func TestAnOrderlyStopIsClean(t *testing.T) {
+	for _, c := range []struct {
+		flush, kind string
+		leave       bool
+	}{{"none", "stop", false}, {"none", "kill", true}, {"sync", "kill", false}} {
+		t.Run(c.flush+"/"+c.kind, func(t *testing.T) {
+			s, err := scenario.Parse("stop.yaml", []byte("nodes: 3\nelection_interval: 1s\nduration: 12s\nsteady: 0\nflush: "+c.flush+
+				"\ntopics: [{name: orders, partitions: 2}]\nworkloads: {produce: {rate: 40}}\nfaults: [{kind: "+c.kind+", target: n1+n2+n3, at: 4s, for: 100ms, brief: true, overlap: true}]\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			left, again := false, false
+			_, err = sim.Run(sim.Options{Scenario: s, Seed: 5, RunHash: 5, Observe: func(record any) {
+				e, ok := record.(*history.Event)
+				if !ok {
+					return
+				}
+				if a, ok := e.Body.(*history.Apply); ok && a.Command == "register_broker" {
+					for _, ch := range a.Changes {
+						again = true // by a broker that was known before, and led
+						left = left || len(ch.ISR) < 3
+					}
+				}
+			}})
+			if err != nil || !again || left != c.leave {
+				t.Errorf("error %v; registered again: %v; left an ISR: %v, want %v", err, again, left, c.leave)
 			}
 		})
 	}

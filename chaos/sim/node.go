@@ -36,7 +36,8 @@ type node struct {
 
 	starting bool // its disk is open, its core is not there yet
 
-	held     int    // faults that keep it down
+	held     int    // faults that keep it down, and its own end if it is being stopped
+	stopping bool   // it has been told to stop, and is not done yet
 	broken   int    // faults of its disk: that it stops or cannot start is right
 	doomed   bool   // it has met such a fault in this life, and is about to stop
 	crashIn  *fault // kills it in its next disk operation
@@ -52,13 +53,19 @@ func (n *node) alive() bool { return n.core != nil || n.starting }
 // start opens the disk and brings the node up. An error means that the node cannot start: what its disk holds is refused.
 func (n *node) start() error {
 	s := n.s
+	if n.stopping {
+		s.endStop(n, "killed", -1)
+	}
 	n.life++
 	begin := s.now
 	n.fs.Begin(begin)
-	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes, Unsynced: s.o.Scenario.Flush == scenario.FlushNone})
+	dir, boot, number, err := disk.Open(n.fs, "/data", disk.Options{Node: n.id, SegmentBytes: s.mix.SegmentBytes, Unsynced: s.o.Scenario.Flush == scenario.FlushNone, Bugs: s.o.Bugs})
 	ready := n.fs.End()
 	s.noteDisk(n)
 	if err != nil {
+		if bug, ok := disk.Planted(err); ok { // there is no core to tell
+			s.observation(&history.Bug{Name: bug.Name(), Decisions: 1})
+		}
 		return fmt.Errorf("n%d cannot open its disk: %w", n.id, err)
 	}
 	n.dir, n.boot = dir, number

@@ -14,20 +14,61 @@ func (s *sim) kill(n *node) {
 	s.exit(n, "killed", -1, true)
 }
 
-// stop ends a node as SIGTERM does: in order, with exit code 0. What it has not synced stays in the page cache, as after a kill.
-func (s *sim) stop(n *node) {
+// stop ends a node as SIGTERM does: in order, with exit code 0, once what its disk is doing is done and its data directory is synced and closed, and
+// then calls ended. Until then only endStop ends it. One that is only starting, or stands still, has not got as far as to do any of that, and ends at once.
+func (s *sim) stop(n *node, ended func()) {
+	dir, closeAt := n.dir, max(s.now, n.raft.until, n.logs.until)
+	orderly := n.core != nil && n.paused == 0
 	n.down()
+	n.stopping = true
+	n.held++
+	life := n.life
+	end := func(code int) {
+		s.endStop(n, "", code)
+		ended()
+		s.revive(n)
+	}
+	if !orderly {
+		s.at(s.now, func() {
+			if n.stopping && n.life == life {
+				end(0)
+			}
+		})
+		return
+	}
+	s.at(closeAt, func() {
+		if !n.stopping || n.life != life {
+			return
+		}
+		code := 0
+		n.fs.Begin(s.now)
+		if dir.Close() != nil {
+			code = 1
+		}
+		s.noteDisk(n)
+		s.at(n.fs.End(), func() {
+			if n.stopping && n.life == life {
+				end(code)
+			}
+		})
+	})
+}
+
+// endStop ends a node that is being stopped: it is done, or whoever waits for it kills it.
+func (s *sim) endStop(n *node, signal string, code int) {
+	n.stopping = false
+	n.held--
+	n.life++
 	n.fs.Crash(s.now)
-	s.exit(n, "", 0, true)
+	s.exit(n, signal, code, true)
 }
 
 // stopAll stops nodes, until the fault is healed.
 func (s *sim) stopAll(f *fault) {
 	for _, n := range s.targets(f) {
 		if n.alive() {
-			s.stop(n)
 			f.hold(n)
-			s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1)
+			s.stop(n, func() { s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1) })
 		}
 	}
 }
@@ -42,12 +83,12 @@ func (s *sim) rollFrom(f *fault, i int) {
 	}
 	n, began := ns[i], s.now
 	if n.alive() {
-		s.stop(n)
-		s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1)
-		s.revive(n)
+		s.stop(n, func() {
+			s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1)
+		})
 	}
 	s.when(func() bool {
-		return (n.core != nil || n.held > 0 || n.broken > 0) && (f.healed || s.now >= began+int64(f.spec.Every))
+		return !n.stopping && (n.core != nil || n.held > 0 || n.broken > 0) && (f.healed || s.now >= began+int64(f.spec.Every))
 	}, 0, func() {
 		f.see("during", fmt.Sprintf("n%d: up again, boot %d", n.id, n.boot), 1, s.now)
 		s.rollFrom(f, i+1)
@@ -190,6 +231,9 @@ func (n *node) crashWithin(begin, end int64) {
 // release lets the nodes of a fault start again, unless another one keeps them down.
 func (s *sim) release(f *fault) {
 	for _, n := range f.struck {
+		if n.stopping {
+			s.endStop(n, "killed", -1)
+		}
 		n.held--
 		s.revive(n)
 	}
