@@ -15,6 +15,7 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted, Needs: bugs.Needs(planted),
 		Minimums: s.Minimums, Contract: Contract(s),
 	}
+	run.Contract.LossPPM = s.Sim.DropPPM
 	for _, t := range s.Topics {
 		info := history.TopicInfo{Name: t.Name, Partitions: t.Partitions}
 		for id := int32(1); id <= int32(s.Nodes); id++ {

@@ -31,6 +31,8 @@ const (
 	// refresh of metadata, and as much again as scheduling on a full machine takes.
 	clientSlack = 6 * time.Second
 	isrSlack    = 5 * time.Second // to catch up, and for the proposals
+	// lossSlack is what a network that loses messages all the time may cost: two requests between nodes in a row, each given up after 3 s.
+	lossSlack = 6 * time.Second
 	// cutMargin is how much of the end of a history that was cut may be missing: what was under way, and what was not flushed.
 	cutMargin = 10 * time.Second
 )
@@ -117,7 +119,11 @@ func (c *recovery) session() time.Duration { return time.Duration(c.run.SessionT
 
 // failoverBound is from the effect of a fault to another leader: the contract's.
 func (c *recovery) failoverBound() time.Duration {
-	return max(c.session(), raftElections) + failoverSlack
+	bound := max(c.session(), raftElections) + failoverSlack
+	if c.run.Contract.LossPPM > 0 {
+		bound += lossSlack
+	}
+	return bound
 }
 
 // writeBound is from the end of a fault to the first acknowledged write.
@@ -127,7 +133,11 @@ func (c *recovery) writeBound() time.Duration { return c.failoverBound() + clien
 // the service, and the catching up.
 func (c *recovery) isrBound() time.Duration {
 	lag := max(c.session(), time.Second)
-	return c.session() + lag + time.Duration(c.run.ElectionInterval) + isrSlack
+	bound := c.session() + lag + time.Duration(c.run.ElectionInterval) + isrSlack
+	if c.run.Contract.LossPPM > 0 {
+		bound += lossSlack
+	}
+	return bound
 }
 
 // incomplete tells that operations or events may be missing: what was not seen near the end may have happened all the same.

@@ -92,6 +92,24 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(6)
 			s.ends(30)
 		}, Holds, "3 times", nil},
+		{"a failover that takes long because messages are lost", func(s *story) {
+			s.run.Contract.LossPPM = 10_000
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.takesOver(8)
+			s.writes(history.OK, 8.1, 40, 0.01)
+			s.rejoins(18)
+			s.ends(40)
+		}, Holds, "3 times", nil},
+		{"a failover that takes longer than lost messages explain", func(s *story) {
+			s.run.Contract.LossPPM = 10_000
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.takesOver(10)
+			s.writes(history.OK, 10.1, 40, 0.01)
+			s.rejoins(18)
+			s.ends(40)
+		}, Violated, "took over from n1 within 9s", []string{KindFailoverLate}},
 		{"a failover that is late without a split vote", func(s *story) {
 			s.at(2.6)
 			s.event(2, &history.RoleChange{Term: 2, Role: history.RoleCandidate})

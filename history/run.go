@@ -74,6 +74,7 @@ type Contract struct {
 	Unclean      bool   `json:"unclean,omitempty"`
 	Flush        string `json:"flush,omitempty"`
 	Transactions bool   `json:"transactions,omitempty"`
+	LossPPM      int64  `json:"loss_ppm,omitempty"` // messages that the simulated network loses by itself, in millionths
 }
 
 // Minimums are what the run must have seen to prove anything. 0 means not asked for.

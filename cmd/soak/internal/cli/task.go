@@ -84,6 +84,7 @@ func (t *task) describe(nth int) *history.Run {
 	}
 	if t.driver == "sim" {
 		run.RunHash = run.Seed // one seed is one run, to the bytes of its records
+		run.Contract.LossPPM = t.plan.Sim.DropPPM
 	} else if t.plan.Sim != (scenario.Sim{}) {
 		run.Notes = append(run.Notes, "the scenario's sim section was not used: it says what a simulated machine is like, and this run had a real one")
 	}
