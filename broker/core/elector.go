@@ -165,14 +165,14 @@ func (n *Node) checkPartition(t *meta.Topic, i int32, p *meta.Partition, cause s
 	live := n.liveReplicas(p.ISR)
 	if p.Leader != meta.NoLeader && n.replicaLive(p.Leader) {
 		if len(live) < len(p.ISR) {
-			n.controllerShrink(t, i, p, live)
+			n.controllerShrink(t, i, p, live, cause)
 			return true
 		}
 		return false
 	}
 	why := "elect"
-	if cause == history.CauseExpiry {
-		why = "expiry"
+	if cause != history.CauseInterval {
+		why = cause
 	}
 	if n.cfg.Bugs.Has(bugs.ElectISR0Blind) {
 		if !slices.Contains(live, p.ISR[0]) {
@@ -239,13 +239,16 @@ func (n *Node) claimElected(cmd *meta.Command, a applied) {
 	}
 }
 
-// controllerShrink takes members whose sessions have expired out of an ISR whose leader lives.
-func (n *Node) controllerShrink(t *meta.Topic, i int32, p *meta.Partition, live []int32) {
+// controllerShrink takes members whose sessions have expired, and those that are about to end, out of an ISR whose leader lives.
+func (n *Node) controllerShrink(t *meta.Topic, i int32, p *meta.Partition, live []int32, cause string) {
 	id := PartitionID{Topic: t.ID, Partition: i}
 	if n.elector.shrink[id] || n.elector.under[id] {
 		return
 	}
-	cmd := &meta.Command{Cause: "expiry", ChangeISR: &meta.ChangeISR{
+	if cause != causeShutdown {
+		cause = "expiry"
+	}
+	cmd := &meta.Command{Cause: cause, ChangeISR: &meta.ChangeISR{
 		Topic: t.ID, Name: t.Name, Partition: i, ExpectedEpoch: p.PartitionEpoch, LeaderEpoch: p.LeaderEpoch, ISR: live,
 	}}
 	if n.propose(cmd, func(applied) { delete(n.elector.shrink, id) }) == nil {
