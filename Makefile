@@ -39,7 +39,8 @@ campaign: build ## nightly: plant every bug in the simulator, then 100,000 seeds
 	$(SOAK) selftest
 	$(SOAK) campaign --seeds $(or $(SEEDS),100000) --from $(or $(FROM),1) --out $(or $(OUT),results/campaign)
 
-bench: ## benchmarks of the hot paths
+bench: build ## whole clusters on both drivers (DRIVERS=process), then benchmarks of the hot paths
+	go run ./e2e/bench -soak $(SOAK) -drivers $(or $(DRIVERS),process,docker)
 	go test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## each decoder of outside bytes for 30 s
