@@ -39,7 +39,8 @@ type parts struct {
 	core func(core.Config, core.Boot, int64) (node, error)
 }
 
-// Run runs one node until ctx ends: then it writes what is queued to disk and returns nil. An error is a *ConfigError
+// Run runs one node until ctx ends: then it hands over what it leads, within 2.5 s (not if the cause is ErrAtOnce), writes what is queued to
+// disk and returns nil. An error is a *ConfigError
 // where the configuration is at fault (nothing has been served then), and otherwise why the node had to stop.
 func Run(ctx context.Context, o Options) error { return run(ctx, o, realParts()) }
 

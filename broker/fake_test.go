@@ -19,6 +19,8 @@ import (
 type fakeNode struct {
 	react func(in core.Input, out *core.Output)
 
+	leads bool // it does not stop by itself when it is asked to
+
 	mu     sync.Mutex
 	steps  []core.Input
 	nows   []int64
@@ -31,6 +33,9 @@ func (n *fakeNode) Step(now int64, in core.Input) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.steps, n.nows = append(n.steps, in), append(n.nows, now)
+	if _, asked := in.(core.Shutdown); asked && !n.leads {
+		n.out.Stopped = true
+	}
 	if n.react != nil {
 		n.react(in, &n.out)
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -37,18 +38,27 @@ type loop struct {
 	}
 	warn func(msg string, err error)
 
-	lines []byte
+	lines   []byte
+	stopped bool // the core may be ended
 }
 
-// run drives the core until ctx ends (nil) or the node must stop (why).
+// ErrAtOnce, as the cause of the end of Run's context, has the node end without handing over what it leads.
+var ErrAtOnce = errors.New("the node is to end at once")
+
+// run drives the core until ctx ends and the core has handed over what it leads (nil), or the node must stop (why).
 func (l *loop) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []entry
+	asked := ctx.Done()
 	for {
 		select {
-		case <-ctx.Done():
-			return nil
+		case <-asked:
+			if errors.Is(context.Cause(ctx), ErrAtOnce) {
+				return nil
+			}
+			asked = nil // the core bounds what comes now
+			l.in.put(entry{in: core.Shutdown{}})
 		case <-l.in.wake:
 		case <-timer.C:
 		}
@@ -56,6 +66,9 @@ func (l *loop) run(ctx context.Context) error {
 		wake, err := l.turn(batch)
 		if err != nil {
 			return err
+		}
+		if l.stopped {
+			return nil
 		}
 		timer.Reset(max(wake, minWake))
 	}
@@ -107,6 +120,12 @@ func (l *loop) turn(batch []entry) (time.Duration, error) {
 	}
 	for _, id := range out.Close {
 		l.conns.drop(id)
+	}
+	if out.Stopped {
+		l.stopped = true
+		if out.Kept != "" {
+			l.warn("leaderships were not handed over", errors.New(out.Kept))
+		}
 	}
 	return out.Wake, nil
 }

@@ -121,11 +121,11 @@ func TestWhatWaitsIsOneBatchWithTimeFirst(t *testing.T) {
 			l.in.put(entry{in: in})
 			want = append(want, in)
 		}
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancelCause(context.Background())
 		ended := make(chan error)
 		go func() { ended <- l.run(ctx) }()
 		synctest.Wait()
-		cancel()
+		cancel(ErrAtOnce)
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
@@ -154,12 +154,39 @@ func TestTheCoreIsWokenWhenItAsked(t *testing.T) {
 			out.Wake = 100 * time.Millisecond
 		}
 		l, _ := journalled(n)
-		ctx, cancel := context.WithTimeout(context.Background(), 350*time.Millisecond)
+		ctx, cancel := context.WithTimeoutCause(context.Background(), 350*time.Millisecond, ErrAtOnce)
 		defer cancel()
 		if err := l.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff([]time.Duration{0, 100e6, 200e6, 300e6}, ticks); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// A loop that is asked to end goes on until the core has handed over what it leads.
+func TestTheLoopEndsWhenTheCoreHasHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &fakeNode{leads: true}
+		l, j := journalled(n)
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- l.run(ctx) }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if in := n.inputs(); len(in) != 1 || in[0] != (core.Shutdown{}) || len(ended) != 0 {
+			t.Fatalf("inputs %v, %d ends", in, len(ended))
+		}
+		n.mu.Lock()
+		n.out.Stopped, n.out.Kept = true, "nobody took them"
+		n.mu.Unlock()
+		l.in.put(entry{in: core.ConnClosed{}})
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{"warn"}, j.did); d != "" {
 			t.Error(d)
 		}
 	})

@@ -55,6 +55,9 @@ func goodRun() *story {
 		if op.Produce != nil {
 			op.Produce.Idempotent = true
 		}
+		if d := op.Drain; d != nil && d.To > d.From {
+			d.Stretches = []history.Stretch{{From: d.From, To: d.To, Hash: 1}}
+		}
 	}
 	// An early fault, whose end the first writes follow.
 	s.faults = append([]*history.Fault{{ID: 4, Kind: "pause", Nodes: []int32{1}, Asked: 5, Effective: 6, HealAsked: 7, Healed: 8}}, s.faults...)
@@ -72,7 +75,7 @@ func TestJudgeASoundRun(t *testing.T) {
 			t.Errorf("%s: %s, %d %s: %s", v.Checker, v.Outcome, v.Checked, v.CheckedWhat, v.Reason)
 		}
 	}
-	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "15 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
+	if r.Outcome != Holds || r.ExitCode() != 0 || r.Sentence != "16 checkers hold" || len(pictures) != 0 || len(r.Verdicts) != len(List()) {
 		t.Errorf("got %+v, %d pictures", r, len(pictures))
 	}
 	// A folder without its metrics is judged, and says so.
@@ -130,7 +133,7 @@ func TestTheWorstVerdictWins(t *testing.T) {
 		{"a harness error over inconclusive", func(s *story) { s.run.HarnessError = "disk full" }, Inconclusive, 4, "coverage: the harness failed: disk full"},
 		{"inconclusive", func(s *story) { s.run.Minimums.Intervals = 30 }, Inconclusive, 3, "coverage: intervals 10 of 30"},
 		{"inconclusive for many reasons", func(s *story) { s.run.Minimums.Intervals = 30; s.ops = nil }, Inconclusive, 3, "coverage: intervals 10 of 30"},
-		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "13 checkers hold, 2 not applicable"},
+		{"not applicable counts for nothing", func(s *story) { s.run.Contract.Acks = 1 }, Holds, 0, "14 checkers hold, 2 not applicable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := goodRun()

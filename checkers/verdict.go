@@ -141,6 +141,8 @@ func catalogue() []entry {
 			func(s *shared) Checker { return newNoDuplicates(s.records()) }},
 		{Info{RecordOrder, "acknowledged records stand in the order in which they were sent, and answers come in the order of requests", false},
 			func(s *shared) Checker { return newRecordOrder(s.run) }},
+		{Info{ReplicaAgreement, "the replicas of a partition hold the same bytes below their high watermarks", false},
+			func(s *shared) Checker { return newReplicaAgreement(s.run) }},
 		{Info{PhantomRead, "what a consumer was given below the high watermark is in the final log, at that offset and the same", false},
 			func(s *shared) Checker { return newPhantomRead(s.run) }},
 		{Info{HighWatermark, "no replica's high watermark goes back while it lives, and whoever leads later has all below it", false},
@@ -170,6 +172,7 @@ const (
 	AckedRecords          = "acked-records"
 	NoDuplicates          = "no-duplicates"
 	RecordOrder           = "record-order"
+	ReplicaAgreement      = "replica-agreement"
 	PhantomRead           = "phantom-read"
 	HighWatermark         = "high-watermark"
 	EpochMonotonic        = "epoch-monotonic"

@@ -79,6 +79,11 @@ func (d *DrainOp) check() error {
 	if d.From < 0 || d.To < 0 {
 		return fmt.Errorf("offsets from %d to %d", d.From, d.To)
 	}
+	for _, s := range d.Stretches {
+		if s.From < 0 || s.To <= s.From {
+			return fmt.Errorf("a stretch from offset %d to %d", s.From, s.To)
+		}
+	}
 	return checkSpans(d.Spans)
 }
 

@@ -92,7 +92,7 @@ type Propose struct {
 	Error   string `json:"error,omitempty"`
 	Op      string `json:"op,omitempty"`    // id of the client operation that caused it, if the request carried one
 	Via     int32  `json:"via,omitempty"`   // node that the client's request reached, for creations; 0 otherwise
-	Cause   string `json:"cause,omitempty"` // why: "elect", "expiry", "rebalance", "create_topics", "auto_create_produce", "auto_create_metadata", "startup", …
+	Cause   string `json:"cause,omitempty"` // why: "elect", "expiry", "rebalance", "create_topics", "auto_create_produce", "auto_create_metadata", "startup", "shutdown", …
 }
 
 // Apply is one committed metadata entry, applied or refused, on one node.

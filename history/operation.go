@@ -87,6 +87,7 @@ type DrainOp struct {
 	End       bool        `json:"end,omitempty"`   // the replica was read to its end
 	Spans     []Span      `json:"spans,omitempty"` // what was read, in offset order
 	Bad       []BadRecord `json:"bad,omitempty"`
+	Stretches []Stretch   `json:"stretches,omitempty"` // the bytes of what was read, in offset order
 }
 
 // ConsumeOp is what one fetch of a consumer was given of one partition by its leader (the operation's Node). A fetch that brought no
@@ -109,6 +110,14 @@ type Span struct {
 	Incarnation uint32 `json:"incarnation,omitempty"`
 	Seq         uint64 `json:"seq"`
 	Count       int32  `json:"count"`
+}
+
+// Stretch is whole batches that stand one behind the other on a replica, and a hash of their bytes as they were answered, headers included. Hashes of
+// neighbours add up, modulo 2^64, to that of both together: so replicas that were read in different pieces can be compared.
+type Stretch struct {
+	From int64  `json:"from"` // offset of the first batch, which may lie below the piece's own beginning
+	To   int64  `json:"to"`   // offset behind the last
+	Hash uint64 `json:"hash,string"`
 }
 
 // BadRecord is a record whose value is not one that this run wrote to this partition.

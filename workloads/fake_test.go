@@ -191,4 +191,4 @@ type visitor struct {
 
 func (v visitor) Record(offset int64, value []byte)    { v.record(offset, value) }
 func (v visitor) Damaged(first, last int64, err error) { v.damaged(first, last, err) }
-func (v visitor) End(last int64)                       { v.end(last) }
+func (v visitor) End(_ []byte, _, last int64)          { v.end(last) }

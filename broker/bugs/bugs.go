@@ -126,7 +126,7 @@ var Catalogue = []Entry{
 		Trigger:   "two elections of one partition under way, or an ISR change between a proposal and its application",
 		Symptom:   "late and duplicate elections win: one partition epoch is used twice",
 		Checkers:  []string{"epoch-monotonic"},
-		May:       []string{"single-leader-proposing", "acked-records", "claims", "record-order"},
+		May:       []string{"single-leader-proposing", "acked-records", "claims", "record-order", "replica-agreement"},
 	},
 	{
 		Bug: ElectISR0Blind, Name: "elect-isr0-blind",
@@ -177,7 +177,7 @@ var Catalogue = []Entry{
 		Trigger:   "a partition's leader is killed",
 		Symptom:   "consumers are given records that vanish; acknowledged records with them",
 		Checkers:  []string{"phantom-read", "acked-records"},
-		May:       []string{"high-watermark", "record-order"},
+		May:       []string{"high-watermark", "record-order", "replica-agreement"},
 	},
 	{
 		Bug: ISRShrinkBeforeCommit, Name: "isr-shrink-before-commit",
@@ -186,7 +186,7 @@ var Catalogue = []Entry{
 		Trigger:   "a partition's leader is cut off from the others with a client beside it",
 		Symptom:   "it acknowledges alone what the next leader never had",
 		Checkers:  []string{"acked-records"},
-		May:       []string{"phantom-read", "high-watermark", "record-order"},
+		May:       []string{"phantom-read", "high-watermark", "record-order", "replica-agreement"},
 	},
 	{
 		Bug: SnapshotOmitsField, Name: "snapshot-omits-field",
@@ -195,7 +195,7 @@ var Catalogue = []Entry{
 		Trigger:   "a node restarts from a snapshot, or is sent one; in a short run the threshold must be low",
 		Symptom:   "its metadata differ from the others' at the same index",
 		Checkers:  []string{"metadata-agreement"},
-		May:       []string{"epoch-monotonic", "linearizable-metadata", "balance", "claims", "recovery", "acked-records", "phantom-read", "high-watermark", "single-leader-proposing", "no-crash"},
+		May:       []string{"epoch-monotonic", "linearizable-metadata", "balance", "claims", "recovery", "acked-records", "phantom-read", "high-watermark", "single-leader-proposing", "no-crash", "replica-agreement"},
 	},
 	{
 		Bug: CompactBeforeSnapshotDurable, Name: "compact-before-snapshot-durable",

@@ -51,11 +51,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	if owner != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
 		go watchOwner(owner, func() {
-			cancel()
+			cancel(broker.ErrAtOnce) // its cluster is going away as a whole
 			time.AfterFunc(ownerGrace, func() { os.Exit(exitFailed) })
 		})
 	}

@@ -64,7 +64,7 @@ func usage() string {
 	return "Run one node of the reference broker.\n\nUsage:\n  broker --id N --data DIR --listen HOST:PORT --advertise HOST:PORT --peers 1=HOST:PORT,2=HOST:PORT,…\n\nFlags:\n" +
 		newFlags().set.FlagUsages() +
 		"\nEvery flag may also be given in the environment: --peer-listen as SOAK_BROKER_PEER_LISTEN, and so on.\n" +
-		"SIGTERM writes what is queued to disk and exits 0. Exit codes: 0 stopped, 1 failed, 2 usage or configuration.\n"
+		"SIGTERM hands over what the node leads, within 2.5 s, writes what is queued to disk and exits 0. Exit codes: 0 stopped, 1 failed, 2 usage or configuration.\n"
 }
 
 func usageError(hint, format string, args ...any) error {

@@ -84,7 +84,7 @@ type EpochStart struct {
 
 // ---- inputs ----
 
-// Input is one of Tick, ClientRequest, ConnClosed, PeerMessage, DiskDone, Shutdown.
+// Input is one of Tick, ClientRequest, ConnClosed, PeerInput, DiskDone, Shutdown.
 type Input interface{ isInput() }
 
 // Tick tells the time and nothing else. Step takes the time with every input; a Tick is for the wake-up.
@@ -119,11 +119,15 @@ type DiskDone struct {
 	Bugs      bugs.Set         // planted ones that changed how the operation was executed
 }
 
+// Shutdown asks the node to hand over what it leads, within 2.5 s, and to say by Output.Stopped when it may end. Until then it serves on.
+type Shutdown struct{}
+
 func (Tick) isInput()           {}
 func (*ClientRequest) isInput() {}
 func (ConnClosed) isInput()     {}
 func (PeerInput) isInput()      {}
 func (*DiskDone) isInput()      {}
+func (Shutdown) isInput()       {}
 
 // ---- outputs ----
 
@@ -136,6 +140,9 @@ type Output struct {
 	Messages  []*PeerMessage
 	Wake      time.Duration // the node wants a Tick after this long at the latest (relative to the time of the last Step)
 	Fatal     error         // the node must stop: a failed write, a broken invariant
+
+	Stopped bool   // a Shutdown has been carried out: the node may be ended
+	Kept    string // with Stopped: why leaderships were not handed over, "" if they were
 }
 
 // Response answers one request. Kmsg nil: nothing is written (acks=0).

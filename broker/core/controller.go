@@ -37,6 +37,7 @@ type controller struct {
 	refusedProps uint64           // raft proposals that came from the network
 	seen         []seenForwards   // by sender
 	topicSeq     uint64           // topics placed by this node, for the rotation
+	leaving      []*leavingBroker // in the order in which they asked
 	givenIDs     int64            // producer ids given by this node in this boot; for a planted bug alone
 }
 
@@ -61,12 +62,20 @@ func (n *Node) handle(req kmsg.Request, info ctlInfo, from int32, done func(ctlR
 		n.onDeleteTopics(req, info, done)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		n.onAlterConfigs(req, info, done)
+	case *kmsg.AlterConfigsRequest:
+		n.onSetConfigs(req, info, done)
+	case *kmsg.CreatePartitionsRequest:
+		n.onCreatePartitions(req, info, done)
+	case *kmsg.ElectLeadersRequest:
+		n.onElectLeaders(req, info, done)
 	case *kmsg.BrokerRegistrationRequest:
 		n.onRegister(req, info, done)
 	case *kmsg.AlterPartitionRequest:
 		n.onAlterPartition(req, info, from, done)
 	case *kmsg.InitProducerIDRequest:
 		n.onNewProducerID(req, info, done)
+	case *kmsg.ControlledShutdownRequest:
+		n.onControlledShutdown(req, from, done)
 	default:
 		done(ctlResult{status: ctlRefused})
 	}
@@ -80,6 +89,7 @@ func (n *Node) controllerReady() {
 	for _, w := range waiting {
 		n.handle(w.req, w.info, w.from, w.done)
 	}
+	n.relieve()
 }
 
 // controllerLost is called when this node stops being the leader of its term: what waits has not entered the log.
@@ -89,6 +99,7 @@ func (n *Node) controllerLost() {
 	for _, w := range waiting {
 		w.done(ctlResult{status: ctlRefused})
 	}
+	n.forgetLeaving()
 }
 
 // proposeFor proposes a command and answers a controller request by what became of it.

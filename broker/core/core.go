@@ -44,6 +44,7 @@ type Node struct {
 	fwd      forwarder
 	reads    reads
 	startup  startup
+	leave    handOver
 	repl     replication
 
 	bugHits map[bugs.Bug]uint64
@@ -94,6 +95,8 @@ func (n *Node) Step(now int64, in Input) {
 		n.onConnClosed(in.Conn)
 	case PeerInput:
 		n.onPeer(in.Msg)
+	case Shutdown:
+		n.onShutdown()
 	case *DiskDone:
 		done := n.disk[in.ID]
 		delete(n.disk, in.ID)
@@ -116,6 +119,7 @@ func (n *Node) Ready() Output {
 	n.raftReady() // reads and ISR requests may have stepped raft
 	out := n.out
 	n.out = Output{}
+	out.Stopped, out.Kept = n.leave.over, n.leave.kept
 	out.Wake = n.timers.wake(n.now)
 	if n.replicationDue() {
 		out.Wake = 0 // raft's last round applied something that replication has to act on

@@ -138,9 +138,9 @@ func (n *Node) bootOf(id int32) uint64 {
 // registeredInThisBoot reports whether this broker's registration with its present boot is applied here. Until then it leads nothing.
 func (n *Node) registeredInThisBoot() bool { return n.bootOf(n.cfg.ID) == n.cfg.Boot }
 
-// replicaLive reports whether a broker may lead: a live session, in the boot that it is registered with where a boot was heard.
+// replicaLive reports whether a broker may lead: a live session, in the boot that it is registered with where a boot was heard, and no wish to end.
 func (n *Node) replicaLive(id int32) bool {
-	if !n.sessionLive(id) {
+	if !n.sessionLive(id) || n.leaving(id) {
 		return false
 	}
 	heard := n.heardBoot(id)

@@ -55,6 +55,7 @@ func (n *Node) leaderKnown() {
 	n.startup.leaderSeen = true
 	n.startup.registering = false // what was asked of another leader, or in another term, may never be answered
 	n.register()
+	n.askToLeave()
 	if first && n.cfg.Bugs.Has(bugs.StartupGateHasLeader) {
 		if _, known, _ := n.LeaderStatus(); known && n.state.Topic(MetaTopic) == nil {
 			if !n.AmILeader() {

@@ -4,6 +4,8 @@
 //
 // Phases: start → steady → faults → (liveness →) heal → recover → drain → done. (Judging is not the loop's: it reads the run folder.)
 //
+// Roles is the same knowledge of who is what, and the same choice of targets, for those who inject faults by hand (chaos/hand).
+//
 // A test refuses time.Now, time.Sleep, go statements, channels, global random numbers and unordered map ranges here.
 package runloop
 

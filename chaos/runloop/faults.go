@@ -233,39 +233,7 @@ func (l *Loop) resolve(st *step) []int32 {
 	if l.c.Exact && len(st.plan.Nodes) > 0 {
 		return st.plan.Nodes
 	}
-	var candidates []int32
-	switch t := st.target; t.Role {
-	case scenario.TargetAll:
-		if len(hit) > 0 {
-			return nil
-		}
-		return l.nodes()
-	case scenario.TargetRaftLeader:
-		candidates = []int32{l.view.leader}
-	case scenario.TargetFollower:
-		candidates = l.view.followers()
-	case scenario.TargetPartitionLeader:
-		if l.view.leader != 0 {
-			candidates = slices.DeleteFunc(l.view.leaders(), func(id int32) bool { return id == l.view.leader })
-		}
-	case "leader":
-		if c := l.view.partitions[partition{t.Topic, t.Partition}]; c != nil {
-			candidates = []int32{c.Leader}
-		}
-	case "node":
-		candidates = []int32{t.Node}
-	case "nodes":
-		candidates = slices.Clone(t.Nodes)
-	}
-	up := l.view.up()
-	candidates = slices.DeleteFunc(candidates, func(id int32) bool { return !slices.Contains(up, id) || slices.Contains(hit, id) })
-	switch {
-	case len(candidates) == 0 || kind == chaos.Bridge && len(candidates) < 2:
-		return nil
-	case st.target.Role == "nodes": // those of them that can be had
-		return candidates
-	}
-	return []int32{candidates[l.rand.Intn(len(candidates))]}
+	return l.view.choose(st.target, kind, hit, l.rand)
 }
 
 // advanceClientCrash asks for a crash of clients, unless one of them is down already.

@@ -159,13 +159,7 @@ func (l *Loop) Topics() []history.TopicInfo {
 	return out
 }
 
-func (l *Loop) nodes() []int32 {
-	ids := make([]int32, l.s.Nodes)
-	for i := range ids {
-		ids[i] = int32(i + 1)
-	}
-	return ids
-}
+func (l *Loop) nodes() []int32 { return l.view.all() }
 
 func (l *Loop) emit(a Action) { l.actions = append(l.actions, a) }
 

@@ -229,6 +229,12 @@ func (h *hasher) operation(op *history.Operation) {
 		h.int(d.High)
 		h.flag(d.End)
 		h.read(d.Spans, d.Bad)
+		h.int(int64(len(d.Stretches)))
+		for _, s := range d.Stretches {
+			h.int(s.From)
+			h.int(s.To)
+			h.word(s.Hash)
+		}
 	}
 	if c := op.Consume; c != nil {
 		h.kind(5)

@@ -36,6 +36,8 @@ type node struct {
 
 	starting bool // its disk is open, its core is not there yet
 
+	leaving  bool   // it was asked to end, and hands over what it leads
+	left     bool   // it has done that
 	held     int    // faults that keep it down, and its own end if it is being stopped
 	stopping bool   // it has been told to stop, and is not done yet
 	broken   int    // faults of its disk: that it stops or cannot start is right
@@ -100,7 +102,7 @@ func (n *node) up(boot core.Boot) {
 // down ends the node's life at once, as SIGKILL does.
 func (n *node) down() {
 	n.life++
-	n.starting, n.doomed = false, false
+	n.starting, n.leaving, n.left, n.doomed = false, false, false, false
 	n.core, n.dir, n.inbox, n.due, n.wake, n.wakeSet = nil, nil, nil, false, 0, 0
 	n.s.clientsLose(n)
 }
@@ -191,6 +193,7 @@ func (n *node) carryOut(out *core.Output) {
 	for _, id := range out.Close {
 		s.resetConn(simclient.Conn(id))
 	}
+	n.left = n.left || out.Stopped
 	n.wake = s.now + max(n.clock.span(int64(out.Wake)), 1000)
 	n.setWake()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"soak/broker/core"
 	"soak/internal/vfs"
 )
 
@@ -14,9 +15,32 @@ func (s *sim) kill(n *node) {
 	s.exit(n, "killed", -1, true)
 }
 
-// stop ends a node as SIGTERM does: in order, with exit code 0, once what its disk is doing is done and its data directory is synced and closed, and
+// stopPatience is how long a node may hand over what it leads after SIGTERM. Its own bound is shorter, by its own clock.
+const stopPatience = int64(4_000_000_000)
+
+// stop ends a node as SIGTERM does: it hands over what it leads, and closes its disk. ended is called, with what was seen, when its process is
+// gone, however that came: another fault may end it meanwhile.
+func (s *sim) stop(n *node, ended func(how string)) {
+	if n.core == nil || n.paused > 0 {
+		s.closeDown(n, ended)
+		return
+	}
+	life, until := n.life, s.now+stopPatience
+	n.leaving = true
+	n.receive(core.Shutdown{})
+	s.when(func() bool { return n.life != life || n.left || s.now >= until }, 0, func() {
+		if n.life != life {
+			ended(fmt.Sprintf("n%d: ended otherwise while it handed over", n.id))
+			s.revive(n)
+			return
+		}
+		s.closeDown(n, ended)
+	})
+}
+
+// closeDown ends a node in order, with exit code 0, once what its disk is doing is done and its data directory is synced and closed, and
 // then calls ended. Until then only endStop ends it. One that is only starting, or stands still, has not got as far as to do any of that, and ends at once.
-func (s *sim) stop(n *node, ended func()) {
+func (s *sim) closeDown(n *node, ended func(how string)) {
 	dir, closeAt := n.dir, max(s.now, n.raft.until, n.logs.until)
 	orderly := n.core != nil && n.paused == 0
 	n.down()
@@ -25,7 +49,7 @@ func (s *sim) stop(n *node, ended func()) {
 	life := n.life
 	end := func(code int) {
 		s.endStop(n, "", code)
-		ended()
+		ended(fmt.Sprintf("n%d: exit code %d", n.id, code))
 		s.revive(n)
 	}
 	if !orderly {
@@ -68,7 +92,7 @@ func (s *sim) stopAll(f *fault) {
 	for _, n := range s.targets(f) {
 		if n.alive() {
 			f.hold(n)
-			s.stop(n, func() { s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1) })
+			s.stop(n, func(how string) { s.prove(f, how, 1) })
 		}
 	}
 }
@@ -83,12 +107,10 @@ func (s *sim) rollFrom(f *fault, i int) {
 	}
 	n, began := ns[i], s.now
 	if n.alive() {
-		s.stop(n, func() {
-			s.prove(f, fmt.Sprintf("n%d: exit code 0", n.id), 1)
-		})
+		s.stop(n, func(how string) { s.prove(f, how, 1) })
 	}
 	s.when(func() bool {
-		return !n.stopping && (n.core != nil || n.held > 0 || n.broken > 0) && (f.healed || s.now >= began+int64(f.spec.Every))
+		return !n.leaving && !n.stopping && (n.core != nil || n.held > 0 || n.broken > 0) && (f.healed || s.now >= began+int64(f.spec.Every))
 	}, 0, func() {
 		f.see("during", fmt.Sprintf("n%d: up again, boot %d", n.id, n.boot), 1, s.now)
 		s.rollFrom(f, i+1)
@@ -231,7 +253,10 @@ func (n *node) crashWithin(begin, end int64) {
 // release lets the nodes of a fault start again, unless another one keeps them down.
 func (s *sim) release(f *fault) {
 	for _, n := range f.struck {
-		if n.stopping {
+		switch {
+		case n.leaving: // it did not end in time, as in closing below
+			s.kill(n)
+		case n.stopping:
 			s.endStop(n, "killed", -1)
 		}
 		n.held--

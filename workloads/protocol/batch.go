@@ -97,7 +97,7 @@ func varintSize(v int64) int64 {
 type Visitor interface {
 	Record(offset int64, value []byte)    // the value is only valid during the call
 	Damaged(first, last int64, err error) // a batch whose records cannot be read
-	End(last int64)                       // after each batch: the last offset that it stands for
+	End(raw []byte, first, last int64)    // after each batch: its bytes, only valid during the call, and the offsets that it stands for
 }
 
 // ReadBatches walks the batches of a fetch. A batch cut off at the end is passed over, as brokers may send one. The error says
@@ -130,7 +130,7 @@ func ReadBatches(b []byte, v Visitor) error {
 				v.Damaged(batch.FirstOffset, last, err)
 			}
 		}
-		v.End(last)
+		v.End(one, batch.FirstOffset, last)
 	}
 	return nil
 }

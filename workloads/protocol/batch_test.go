@@ -115,7 +115,7 @@ func (c *collect) Damaged(first, last int64, err error) {
 	c.bad = c.bad || err == nil || last < first
 }
 
-func (c *collect) End(last int64) { c.last = last }
+func (c *collect) End(_ []byte, _, last int64) { c.last = last }
 
 // batchAt is a batch with its first record at an offset.
 func batchAt(offset int64, values ...[]byte) []byte {

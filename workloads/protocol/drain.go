@@ -38,7 +38,7 @@ type Piece struct {
 // NewPiece begins a drain operation, forgetting whatever an earlier attempt has left in it.
 func NewPiece(op *history.Operation, runHash uint64) Piece {
 	d := op.Drain
-	d.To, d.LogEnd, d.High, d.End, d.Spans, d.Bad = d.From, -1, -1, false, nil, nil
+	d.To, d.LogEnd, d.High, d.End, d.Spans, d.Bad, d.Stretches = d.From, -1, -1, false, nil, nil, nil
 	return Piece{op: op, runHash: runHash}
 }
 
@@ -104,7 +104,7 @@ func (p *Piece) take(answer kmsg.Response) error {
 		d.End, d.LogEnd = true, d.To
 		return nil
 	}
-	r := reader{runHash: p.runHash, hash: gen.PartitionHash(d.Topic, d.Partition), to: &d.To, spans: &d.Spans, bad: &d.Bad}
+	r := reader{runHash: p.runHash, hash: gen.PartitionHash(d.Topic, d.Partition), to: &d.To, spans: &d.Spans, bad: &d.Bad, stretches: &d.Stretches, high: d.High}
 	before := d.To
 	if err := ReadBatches(rp.RecordBatches, &r); err != nil {
 		return err
@@ -125,6 +125,7 @@ func cutBack(d *history.DrainOp, to int64) {
 		last.Count = int32(min(int64(last.Count), to-last.Offset))
 	}
 	d.Bad = slices.DeleteFunc(d.Bad, func(b history.BadRecord) bool { return b.Offset >= to })
+	d.Stretches = slices.DeleteFunc(d.Stretches, func(s history.Stretch) bool { return s.To > to })
 }
 
 func newFetch(replica, waitMillis, maxBytes int32) *kmsg.FetchRequest {
@@ -155,6 +156,9 @@ type reader struct {
 	to      *int64 // next offset to read
 	spans   *[]history.Span
 	bad     *[]history.BadRecord
+
+	stretches *[]history.Stretch // nil: nobody wants hashes
+	high      int64              // high watermark that came with what is read
 }
 
 // Record takes the next record. A fetch answers whole batches, so the first one may begin below the offset asked for.
@@ -194,4 +198,9 @@ func (r *reader) Damaged(first, last int64, _ error) {
 }
 
 // End passes over what a batch stands for without holding it: compaction and markers leave such offsets.
-func (r *reader) End(last int64) { *r.to = max(*r.to, last+1) }
+func (r *reader) End(raw []byte, first, last int64) {
+	if r.stretches != nil {
+		addStretch(r.stretches, raw, first, last+1, r.high)
+	}
+	*r.to = max(*r.to, last+1)
+}

@@ -408,7 +408,7 @@ func (h *headers) Record(offset int64, v []byte) {
 	h.all = append(h.all, got)
 }
 func (h *headers) Damaged(first, _ int64, err error) { h.t.Errorf("batch at %d: %v", first, err) }
-func (h *headers) End(int64)                         {}
+func (h *headers) End([]byte, int64, int64)          {}
 
 func produceOp(id string, producer uint32, partition int32, first uint64) *history.Operation {
 	return &history.Operation{ID: id, Client: fmt.Sprint("produce-", producer), Produce: &history.ProduceOp{

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"soak/chaos/docker"
+	"soak/chaos/hand"
 	"soak/chaos/process"
 	"soak/cmd/soak/internal/show"
 )
@@ -28,6 +29,8 @@ func cleanCommand(e *env, args []string) (int, error) {
 	} else {
 		e.note("no containers were looked for: %v", engine)
 	}
+	homes, herr := hand.Clean()
+	removed, err = append(removed, homes...), errors.Join(err, herr)
 	for _, r := range removed {
 		if perr := e.print("removed %s\n", r); perr != nil {
 			return 0, perr
@@ -43,19 +46,24 @@ func cleanCommand(e *env, args []string) (int, error) {
 }
 
 // cleanLeftovers does the same before a run, for the driver that the run uses. It never keeps a run from beginning.
-func (t *task) cleanLeftovers() {
-	ctx, cancel := context.WithTimeout(t.stop.ctx, cleanWithin)
+func (t *task) cleanLeftovers() { t.env.cleanBefore(t.stop.ctx, t.driver, t.say) }
+
+// cleanBefore removes leftovers before something is started on a driver, and never keeps it from being started.
+func (e *env) cleanBefore(ctx context.Context, driver string, say func(format string, args ...any)) {
+	ctx, cancel := context.WithTimeout(ctx, cleanWithin)
 	defer cancel()
 	removed, err := process.Clean(ctx, silent)
-	if t.driver == "docker" {
+	if driver == "docker" {
 		more, derr := docker.Clean(ctx, silent)
 		removed, err = append(removed, more...), errors.Join(err, derr)
 	}
+	homes, herr := hand.Clean()
+	removed, err = append(removed, homes...), errors.Join(err, herr)
 	if len(removed) > 0 {
-		t.say("removed %s of runs that were killed", show.Plural(int64(len(removed)), "leftover"))
+		say("removed %s of runs that were killed", show.Plural(int64(len(removed)), "leftover"))
 	}
 	if err != nil {
-		t.env.note("removing leftovers of earlier runs: %v", err)
+		e.note("removing leftovers of earlier runs: %v", err)
 	}
 }
 

@@ -54,6 +54,7 @@ func commands() []command {
 		{name: "replay", args: "RUN|FILE", short: "simulate a run again, bit for bit, and print what was said in it", run: replayCommand},
 		{name: "shrink", args: "RUN", short: "find the smallest schedule that fails in the same way", run: shrinkCommand},
 		{name: "selftest", short: "plant every bug and see that the checkers find it", run: selftestCommand},
+		{name: "cluster", args: "up|status|fault|heal|down", short: "a cluster to work against by hand", run: clusterCommand},
 		{name: "scenarios", args: "[NAME]", short: "list the scenarios, or print one", run: scenariosCommand},
 		{name: "faults", short: "list the faults and which driver can do them here", run: faultsCommand},
 		{name: "checkers", short: "list the checkers", run: checkersCommand},
@@ -72,7 +73,7 @@ func commands() []command {
 
 // laterCommands come with later versions. Naming them here makes the answer to them a clear one.
 var laterCommands = []string{"report", "compare", "gate", "prune", "export", "import", "serve",
-	"cluster", "completion"}
+	"completion"}
 
 // Main runs the command line args (the program's name first) and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
@@ -140,7 +141,7 @@ func commandWord(args []string) (word string, rest []string) {
 
 func helpCommand(e *env, args []string) (int, error) {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "help" {
-		sub := &env{args: []string{e.args[0], args[0], "--help"}, stdout: e.stdout, stderr: e.stderr, getenv: e.getenv}
+		sub := &env{args: append(append([]string{e.args[0]}, args...), "--help"), stdout: e.stdout, stderr: e.stderr, getenv: e.getenv}
 		return sub.dispatch()
 	}
 	printHelp(e.stdout)

@@ -9,3 +9,6 @@ import (
 
 // ownGroup keeps a terminal's signals from a worker.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// ownSession makes a process outlive this one and its terminal.
+func ownSession(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
