@@ -281,6 +281,9 @@ func lessLoad(s *shrinker) (bool, error) {
 	load(func(w *scenario.Workloads) { w.Produce = scenario.Produce{} })
 	load(func(w *scenario.Workloads) { w.Metadata = scenario.Metadata{} })
 	load(func(w *scenario.Workloads) { w.Autocreate = scenario.Autocreate{} })
+	if w.Consume.Readers > 0 {
+		load(func(w *scenario.Workloads) { w.Consume = scenario.Consume{} })
+	}
 	if n := len(s.best.Topics); n > 1 {
 		for i := range n {
 			out = append(out, s.change(func(c *scenario.Scenario) { c.Topics = slices.Delete(c.Topics, i, i+1) }))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"soak/chaos"
 	"soak/chaos/process"
@@ -142,5 +143,79 @@ func TestRealClientsWork(t *testing.T) {
 	deleted, err := admin.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{"orders"}})
 	if err != nil || deleted.Errors["orders"] != nil {
 		t.Fatalf("kafka-go deletes a topic: %+v, %v", deleted, err)
+	}
+}
+
+// Admin requests as franz-go sends them, each in the newest version that both sides know.
+func TestAdminRequestsOfRealClients(t *testing.T) {
+	_, addrs := cluster(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+
+	create := kmsg.NewPtrCreateTopicsRequest()
+	ct := kmsg.NewCreateTopicsRequestTopic()
+	ct.Topic, ct.NumPartitions, ct.ReplicationFactor = "orders", 2, 3
+	create.Topics = append(create.Topics, ct)
+	eventually(t, 20*time.Second, "franz-go to create a topic", func() bool {
+		r, err := create.RequestWith(ctx, cl)
+		return err == nil && len(r.Topics) == 1 && r.Topics[0].ErrorCode == 0
+	})
+
+	describe := kmsg.NewPtrDescribeClusterRequest()
+	if r, err := describe.RequestWith(ctx, cl); err != nil || r.ErrorCode != 0 || len(r.Brokers) != 3 || r.ControllerID < 1 {
+		t.Errorf("DescribeCluster: %+v, %v", r, err)
+	}
+
+	grow := kmsg.NewPtrCreatePartitionsRequest()
+	gt := kmsg.NewCreatePartitionsRequestTopic()
+	gt.Topic, gt.Count = "orders", 5
+	grow.Topics, grow.TimeoutMillis = append(grow.Topics, gt), 5000
+	if r, err := grow.RequestWith(ctx, cl); err != nil || len(r.Topics) != 1 || r.Topics[0].ErrorCode != 0 {
+		t.Errorf("CreatePartitions: %+v, %v", r, err)
+	}
+
+	elect := kmsg.NewPtrElectLeadersRequest()
+	et := kmsg.NewElectLeadersRequestTopic()
+	et.Topic, et.Partitions = "orders", []int32{0, 1, 2, 3, 4}
+	elect.Topics, elect.TimeoutMillis = append(elect.Topics, et), 5000
+	const notNeeded = 84 // the preferred replica leads already
+	r, err := elect.RequestWith(ctx, cl)
+	if err != nil || r.ErrorCode != 0 || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 5 {
+		t.Fatalf("ElectLeaders: %+v, %v", r, err)
+	}
+	for _, p := range r.Topics[0].Partitions {
+		if p.ErrorCode != 0 && p.ErrorCode != notNeeded {
+			t.Errorf("ElectLeaders: orders-%d: code %d", p.Partition, p.ErrorCode)
+		}
+	}
+
+	meta := kmsg.NewPtrMetadataRequest()
+	mt := kmsg.NewMetadataRequestTopic()
+	mt.Topic = kmsg.StringPtr("orders")
+	meta.Topics = append(meta.Topics, mt)
+	m, err := meta.RequestWith(ctx, cl)
+	if err != nil || len(m.Topics) != 1 || len(m.Topics[0].Partitions) != 5 {
+		t.Fatalf("Metadata: %+v, %v", m, err)
+	}
+	for _, p := range m.Topics[0].Partitions {
+		if p.Leader != p.Replicas[0] {
+			t.Errorf("orders-%d is led by %d after its election, replicas %v", p.Partition, p.Leader, p.Replicas)
+		}
+	}
+
+	alter := kmsg.NewPtrAlterConfigsRequest()
+	ar := kmsg.NewAlterConfigsRequestResource()
+	ar.ResourceType, ar.ResourceName = kmsg.ConfigResourceTypeTopic, "orders"
+	ac := kmsg.NewAlterConfigsRequestResourceConfig()
+	ac.Name, ac.Value = "retention.ms", kmsg.StringPtr("60000")
+	ar.Configs = append(ar.Configs, ac)
+	alter.Resources = append(alter.Resources, ar)
+	if r, err := alter.RequestWith(ctx, cl); err != nil || len(r.Resources) != 1 || r.Resources[0].ErrorCode != 0 {
+		t.Errorf("AlterConfigs: %+v, %v", r, err)
 	}
 }

@@ -188,6 +188,11 @@ func TestACleanRunHolds(t *testing.T) {
 		if r.exit != 0 {
 			r.fail(t, "the clean broker does not hold")
 		}
+		for _, c := range []string{"phantom-read", "high-watermark"} { // of what consumers were given
+			if got := r.outcomeOf(c); got != "holds" {
+				r.fail(t, c+" says "+got)
+			}
+		}
 	})
 }
 

@@ -91,7 +91,7 @@ type DrainOp struct {
 }
 
 // ConsumeOp is what one fetch of a consumer was given of one partition by its leader (the operation's Node). A fetch that brought no
-// record is recorded where its high watermark says something: see chaos/sim/simclient.
+// record is recorded where its high watermark says something: see workloads/protocol, Reading.
 type ConsumeOp struct {
 	Topic       string      `json:"topic"`
 	Partition   int32       `json:"partition"`

@@ -45,6 +45,7 @@ type Clients struct {
 	wire  *dialer
 	prod  *producers
 	idem  *idempotents
+	acked ackedOffsets // what the consumers go by
 
 	background sync.WaitGroup // closing of what short-lived operations opened
 }
@@ -104,6 +105,9 @@ func (c *Clients) Do(ctx context.Context, op *history.Operation) {
 		c.doDrain(ctx, op)
 	default:
 		protocol.Settle(op, history.Failed, errors.New("the operation asks for nothing"))
+	}
+	if op.Produce != nil {
+		c.acked.see(op)
 	}
 }
 

@@ -17,6 +17,7 @@ type Version struct {
 //     set (before Produce v3) are answered with an error code by the core. From v13 on topics go by id alone, so 12 is the last.
 //   - Fetch begins at 4, the first whose answer may hold record batches, and ends at 14: from 15 on the replica id,
 //     and with it the debugging consumer (−2), left the client's part of the request (KIP-903).
+//   - DescribeCluster ends at 1: version 2 may ask for brokers that are fenced, which is no state that a broker has here.
 //   - ListOffsets begins at 1: version 0 answers with lists of segment starts, which nothing asks for any more.
 var Versions = []Version{
 	{Key: int16(kmsg.Produce), Min: 0, Max: 12},
@@ -29,7 +30,11 @@ var Versions = []Version{
 	{Key: int16(kmsg.InitProducerID), Min: 0, Max: 5},
 	{Key: int16(kmsg.OffsetForLeaderEpoch), Min: 0, Max: 4},
 	{Key: int16(kmsg.DescribeConfigs), Min: 0, Max: 4},
+	{Key: int16(kmsg.AlterConfigs), Min: 0, Max: 2},
+	{Key: int16(kmsg.CreatePartitions), Min: 0, Max: 3},
+	{Key: int16(kmsg.ElectLeaders), Min: 0, Max: 2},
 	{Key: int16(kmsg.IncrementalAlterConfigs), Min: 0, Max: 1},
+	{Key: int16(kmsg.DescribeCluster), Min: 0, Max: 1},
 }
 
 // Find returns the table's line of a protocol key.

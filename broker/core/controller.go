@@ -62,6 +62,12 @@ func (n *Node) handle(req kmsg.Request, info ctlInfo, from int32, done func(ctlR
 		n.onDeleteTopics(req, info, done)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		n.onAlterConfigs(req, info, done)
+	case *kmsg.AlterConfigsRequest:
+		n.onSetConfigs(req, info, done)
+	case *kmsg.CreatePartitionsRequest:
+		n.onCreatePartitions(req, info, done)
+	case *kmsg.ElectLeadersRequest:
+		n.onElectLeaders(req, info, done)
 	case *kmsg.BrokerRegistrationRequest:
 		n.onRegister(req, info, done)
 	case *kmsg.AlterPartitionRequest:

@@ -29,6 +29,14 @@ func (n *Node) dispatch(rq *request) {
 		n.onDescribeConfigs(rq, req)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		n.onClientAlterConfigs(rq, req)
+	case *kmsg.AlterConfigsRequest:
+		n.onClientSetConfigs(rq, req)
+	case *kmsg.CreatePartitionsRequest:
+		n.onClientCreatePartitions(rq, req)
+	case *kmsg.ElectLeadersRequest:
+		n.onClientElectLeaders(rq, req)
+	case *kmsg.DescribeClusterRequest:
+		n.onDescribeCluster(rq, req)
 	case *kmsg.InitProducerIDRequest:
 		n.onInitProducerID(rq, req)
 	default:

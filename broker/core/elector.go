@@ -207,13 +207,19 @@ func (n *Node) preference(p *meta.Partition) []int32 {
 }
 
 func (n *Node) setLeader(t *meta.Topic, i int32, p *meta.Partition, leader int32, isr []int32, cause string) {
+	n.setLeaderFor(t, i, p, leader, isr, ctlInfo{cause: cause}, func(applied) {})
+}
+
+// setLeaderFor proposes a leader for somebody who wants to know what becomes of it; done is called once. Where an election of the partition is
+// under way, and where nothing can be proposed, none is begun: false, and done is not called.
+func (n *Node) setLeaderFor(t *meta.Topic, i int32, p *meta.Partition, leader int32, isr []int32, info ctlInfo, done func(applied)) bool {
 	id := PartitionID{Topic: t.ID, Partition: i}
 	if n.elector.under[id] {
-		return
+		return false
 	}
 	isr = slices.Clone(isr)
 	slices.Sort(isr)
-	cmd := &meta.Command{Cause: cause, SetLeader: &meta.SetLeader{
+	cmd := &meta.Command{Via: info.via, Cause: info.cause, Op: info.op, SetLeader: &meta.SetLeader{
 		Topic: t.ID, Name: t.Name, Partition: i, ExpectedEpoch: p.PartitionEpoch, Leader: leader, ISR: isr,
 	}}
 	err := n.propose(cmd, func(a applied) {
@@ -221,6 +227,7 @@ func (n *Node) setLeader(t *meta.Topic, i int32, p *meta.Partition, leader int32
 		if !a.lost && !a.unknown && a.res.Refused == "" {
 			n.claimElected(cmd, a)
 		}
+		done(a)
 	})
 	if err == nil {
 		n.elector.under[id] = true
@@ -229,6 +236,7 @@ func (n *Node) setLeader(t *meta.Topic, i int32, p *meta.Partition, leader int32
 			n.emit(&history.Claim{What: "elected", Key: cmd.Key(), Index: n.applied, Leader: leader, LeaderEpoch: p.LeaderEpoch + 1})
 		}
 	}
+	return err == nil
 }
 
 func (n *Node) claimElected(cmd *meta.Command, a applied) {

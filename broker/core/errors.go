@@ -25,6 +25,9 @@ const (
 	errNotController           int16 = 41
 	errInvalidRequest          int16 = 42
 	errUnsupportedForFormat    int16 = 43
+	errPreferredUnavailable    int16 = 80 // PREFERRED_LEADER_NOT_AVAILABLE
+	errElectionNotNeeded       int16 = 84
+	errUnsupportedEndpoint     int16 = 115
 	errFencedLeaderEpoch       int16 = 74
 	errUnknownLeaderEpoch      int16 = 75
 	errStaleBrokerEpoch        int16 = 77

@@ -6,6 +6,9 @@ import (
 	"soak/broker/meta"
 )
 
+// clusterID is what every cluster is called.
+const clusterID = "soak"
+
 // onMetadata answers Metadata v0 to v13 from linearizable state, creating missing topics where the client allows it. What is not
 // confirmed in time is not answered: before v13 the protocol has no error for it, so the connection is closed.
 func (n *Node) onMetadata(rq *request, req *kmsg.MetadataRequest) {
@@ -49,7 +52,7 @@ func (n *Node) replyMetadata(rq *request, req *kmsg.MetadataRequest, tried []str
 		rb.NodeID, rb.Host, rb.Port = b.ID, b.Host, b.Port
 		resp.Brokers = append(resp.Brokers, rb)
 	}
-	resp.ClusterID = kmsg.StringPtr("soak")
+	resp.ClusterID = kmsg.StringPtr(clusterID)
 	resp.ControllerID = -1
 	if leader, known, _ := n.LeaderStatus(); known {
 		resp.ControllerID = leader

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
+	"soak/broker/meta"
 	"soak/broker/partlog/batch"
 	"soak/broker/partlog/batch/batchtest"
 )
@@ -24,6 +25,12 @@ type replicationWatch struct {
 	high  map[int32]int64 // by partition: highest high watermark ever seen on any node
 	hw    map[[2]int64]int64
 	seq   int
+
+	// The newest state that any node has ever applied. The nodes that are up may all be behind it: it counts from the moment when it was committed,
+	// and whoever knows of that may have died since.
+	applied uint64
+	topic   meta.TopicID
+	isr     [watchPartitions][]int32
 
 	sequence [watchPartitions]int32 // of the batch that an idempotent producer sends, again and again until it is acknowledged
 	again    int                    // batches acknowledged to it that were sent more than once
@@ -40,15 +47,17 @@ const watchTopic, watchPartitions = "orders", 3
 
 // check: no high watermark is above what the disk of every committed member holds; on one boot of a replica it never goes back.
 func (w *replicationWatch) check() {
-	var newest *Node
 	for id := int32(1); id <= 3; id++ {
-		if n := w.c.nodes[id].core; n != nil && (newest == nil || n.applied > newest.applied) {
-			newest = n
+		if n := w.c.nodes[id].core; n != nil && n.applied > w.applied {
+			t := n.state.Topic(watchTopic)
+			w.applied, w.topic = n.applied, t.ID
+			for p := range w.isr {
+				w.isr[p] = slices.Clone(t.Partitions[p].ISR)
+			}
 		}
 	}
-	topic := newest.state.Topic(watchTopic)
 	for p := range int32(watchPartitions) {
-		id := PartitionID{Topic: topic.ID, Partition: p}
+		id := PartitionID{Topic: w.topic, Partition: p}
 		for node := int32(1); node <= 3; node++ {
 			n := w.c.nodes[node]
 			if n.core == nil || n.core.repl.parts[id] == nil {
@@ -65,9 +74,9 @@ func (w *replicationWatch) check() {
 				w.t.Fatalf("n%d, partition %d: hw %d, durable %d, end %d, on disk %d", node, p, r.hw, r.durable, r.end, n.disk.log(id).end)
 			}
 		}
-		for _, member := range topic.Partitions[p].ISR {
+		for _, member := range w.isr[p] {
 			if end := w.c.nodes[member].disk.log(id).end; end < w.high[p] {
-				w.t.Fatalf("partition %d was committed up to %d, but n%d of the ISR %v has %d on disk", p, w.high[p], member, topic.Partitions[p].ISR, end)
+				w.t.Fatalf("partition %d was committed up to %d, but n%d of the ISR %v has %d on disk", p, w.high[p], member, w.isr[p], end)
 			}
 		}
 	}

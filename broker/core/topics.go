@@ -41,7 +41,7 @@ type topicCreated struct {
 func (n *Node) createTopic(t newTopic, info ctlInfo, done func(topicCreated)) {
 	result := topicCreated{topic: t}
 	cmd := &meta.Command{Via: info.via, Cause: info.cause, Op: info.op, Create: &meta.CreateTopic{Name: t.name, Configs: t.configs}}
-	result.code = n.place(t, cmd.Create)
+	cmd.Create.Partitions, result.code = n.place(t)
 	if result.code != errNone {
 		result.index = n.applied
 		done(result)
@@ -71,12 +71,13 @@ func (n *Node) createTopic(t newTopic, info ctlInfo, done func(topicCreated)) {
 	}
 }
 
-// place chooses replicas, in rotation over all nodes, the ISR (those that live), and the first leaders.
-func (n *Node) place(t newTopic, c *meta.CreateTopic) int16 {
+// place chooses the replicas of new partitions, in rotation over all nodes, the ISR (those that live), and the first leaders.
+func (n *Node) place(t newTopic) ([]meta.NewPartition, int16) {
 	nodes := n.cfg.Peers
 	if t.replication > len(nodes) {
-		return errInvalidReplication
+		return nil, errInvalidReplication
 	}
+	var placed []meta.NewPartition
 	start := int(n.ctl.topicSeq % uint64(len(nodes)))
 	if t.assignment == nil {
 		n.ctl.topicSeq++
@@ -92,7 +93,7 @@ func (n *Node) place(t newTopic, c *meta.CreateTopic) int16 {
 		}
 		isr := n.liveReplicas(replicas)
 		if len(isr) == 0 {
-			return errInvalidReplication
+			return nil, errInvalidReplication
 		}
 		leader := isr[0]
 		for _, r := range slices.Backward(replicas) {
@@ -103,9 +104,9 @@ func (n *Node) place(t newTopic, c *meta.CreateTopic) int16 {
 		if n.cfg.InitialLeader == InitialLeaderRaft && slices.Contains(isr, n.cfg.ID) {
 			leader = n.cfg.ID
 		}
-		c.Partitions = append(c.Partitions, meta.NewPartition{Replicas: slices.Clone(replicas), ISR: isr, Leader: leader})
+		placed = append(placed, meta.NewPartition{Replicas: slices.Clone(replicas), ISR: isr, Leader: leader})
 	}
-	return errNone
+	return placed, errNone
 }
 
 // newTopicID makes an id that is never used again: from the seed, this proposer, its boot and the attempt.
@@ -193,15 +194,8 @@ func (n *Node) parseNewTopic(q *kmsg.CreateTopicsRequestTopic) (newTopic, int16,
 			if a.Partition < 0 || int(a.Partition) >= len(t.assignment) || t.assignment[a.Partition] != nil || len(a.Replicas) == 0 {
 				return t, errInvalidAssignment, "replica assignments must name each partition from 0 on once"
 			}
-			sorted := slices.Clone(a.Replicas)
-			slices.Sort(sorted)
-			if len(slices.Compact(sorted)) != len(a.Replicas) {
-				return t, errInvalidAssignment, "a partition names a broker twice"
-			}
-			for _, r := range a.Replicas {
-				if !slices.Contains(n.cfg.Peers, r) {
-					return t, errInvalidAssignment, "a replica is on a broker that does not exist"
-				}
+			if why := n.badReplicas(a.Replicas); why != "" {
+				return t, errInvalidAssignment, why
 			}
 			t.assignment[a.Partition] = a.Replicas
 			t.replication = len(a.Replicas)
@@ -229,6 +223,21 @@ func (n *Node) parseNewTopic(q *kmsg.CreateTopicsRequestTopic) (newTopic, int16,
 		return 1
 	})
 	return t, errNone, ""
+}
+
+// badReplicas says what is wrong with replicas that a client has chosen for a partition, "" if nothing is.
+func (n *Node) badReplicas(replicas []int32) string {
+	sorted := slices.Clone(replicas)
+	slices.Sort(sorted)
+	if len(slices.Compact(sorted)) != len(replicas) {
+		return "a partition names a broker twice"
+	}
+	for _, r := range replicas {
+		if !slices.Contains(n.cfg.Peers, r) {
+			return "a replica is on a broker that does not exist"
+		}
+	}
+	return ""
 }
 
 // onCreateTopics is the controller's part. Its answers are given after each command was applied or refused at its index.

@@ -16,6 +16,7 @@ const (
 	StaleEpoch       Refusal = "partition epoch is not the expected one"
 	StaleLeaderEpoch Refusal = "leader epoch is not the partition's"
 	StaleBoot        Refusal = "boot id is older than the registered one"
+	StaleCount       Refusal = "the topic has another number of partitions than expected"
 	InvalidCommand   Refusal = "the command contradicts itself"
 )
 
@@ -61,6 +62,8 @@ func (s *State) Apply(index uint64, c *Command) Result {
 	case c.Producer != nil:
 		r.ProducerID = int64(s.NextProducerID)
 		s.NextProducerID++
+	case c.Grow != nil:
+		s.grow(c.Grow, &r)
 	}
 	for _, t := range r.Touched {
 		p := t.Topic.Partitions[t.Partition]
@@ -142,7 +145,7 @@ func (s *State) create(c *CreateTopic, r *Result) {
 	}
 	t := &Topic{Name: c.Name, ID: c.ID, Configs: slices.Clone(c.Configs)}
 	for _, p := range c.Partitions {
-		if len(p.Replicas) == 0 || len(p.ISR) == 0 || p.Leader != NoLeader && !slices.Contains(p.ISR, p.Leader) {
+		if !p.valid() {
 			r.Refused = InvalidCommand
 			return
 		}
@@ -157,6 +160,29 @@ func (s *State) create(c *CreateTopic, r *Result) {
 	s.byID[t.ID] = t
 	for p := range t.Partitions {
 		r.Touched = append(r.Touched, Touched{t, int32(p)})
+	}
+}
+
+func (p *NewPartition) valid() bool {
+	return len(p.Replicas) > 0 && len(p.ISR) > 0 && (p.Leader == NoLeader || slices.Contains(p.ISR, p.Leader))
+}
+
+func (s *State) grow(c *AddPartitions, r *Result) {
+	t := s.byID[c.Topic]
+	switch {
+	case t == nil:
+		r.Refused = UnknownTopic
+		return
+	case len(t.Partitions) != int(c.From):
+		r.Refused = StaleCount
+		return
+	case len(c.Partitions) == 0 || slices.ContainsFunc(c.Partitions, func(p NewPartition) bool { return !p.valid() }):
+		r.Refused = InvalidCommand
+		return
+	}
+	for _, p := range c.Partitions {
+		r.Touched = append(r.Touched, Touched{t, int32(len(t.Partitions))})
+		t.Partitions = append(t.Partitions, &Partition{Replicas: p.Replicas, ISR: p.ISR, Leader: p.Leader})
 	}
 }
 

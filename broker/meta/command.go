@@ -25,6 +25,7 @@ type Command struct {
 	SetLeader *SetLeader
 	ChangeISR *ChangeISR
 	Producer  *NewProducerID
+	Grow      *AddPartitions
 }
 
 // Register makes a broker known, or known with a new boot. Live are the brokers that the controller held for live when
@@ -86,6 +87,14 @@ type ChangeISR struct {
 	ISR           []int32 // ascending
 }
 
+// AddPartitions gives a topic more partitions, which follow those that it has.
+type AddPartitions struct {
+	Topic      TopicID
+	Name       string // the topic's name as the proposer knew it, for the history
+	From       int32  // the number of partitions that it was made for: compared, as partition epochs are elsewhere
+	Partitions []NewPartition
+}
+
 // NewProducerID takes the next producer id: nobody else ever gets it (KIP-98).
 type NewProducerID struct{}
 
@@ -98,6 +107,7 @@ const (
 	KindSetLeader = "set_partition_leader"
 	KindChangeISR = "change_isr"
 	KindProducer  = "new_producer_id"
+	KindGrow      = "add_partitions"
 )
 
 // Kind is the command's name in the history.
@@ -117,6 +127,8 @@ func (c *Command) Kind() string {
 		return KindChangeISR
 	case c.Producer != nil:
 		return KindProducer
+	case c.Grow != nil:
+		return KindGrow
 	}
 	return "empty"
 }
@@ -136,6 +148,8 @@ func (c *Command) Key() string {
 		return fmt.Sprintf("%s-%d", c.SetLeader.Name, c.SetLeader.Partition)
 	case c.ChangeISR != nil:
 		return fmt.Sprintf("%s-%d", c.ChangeISR.Name, c.ChangeISR.Partition)
+	case c.Grow != nil:
+		return c.Grow.Name
 	}
 	return ""
 }
@@ -163,6 +177,7 @@ const (
 	tagSetLeader
 	tagChangeISR
 	tagProducer
+	tagGrow
 
 	tagRegisterUnclean byte = 64 // a Register with its Unclean
 )
@@ -188,6 +203,8 @@ func (c *Command) Encode() []byte {
 		w.byte(tagChangeISR)
 	case c.Producer != nil:
 		w.byte(tagProducer)
+	case c.Grow != nil:
+		w.byte(tagGrow)
 	default:
 		panic("meta: encoding a command without content")
 	}
@@ -208,12 +225,7 @@ func (c *Command) Encode() []byte {
 	case c.Create != nil:
 		w.str(c.Create.Name)
 		w.raw(c.Create.ID[:])
-		w.u64(uint64(len(c.Create.Partitions)))
-		for _, p := range c.Create.Partitions {
-			w.ids(p.Replicas)
-			w.ids(p.ISR)
-			w.i32(p.Leader)
-		}
+		w.newPartitions(c.Create.Partitions)
 		w.configs(c.Create.Configs)
 	case c.Delete != nil:
 		w.str(c.Delete.Name)
@@ -241,6 +253,11 @@ func (c *Command) Encode() []byte {
 		w.i32(s.ExpectedEpoch)
 		w.i32(s.LeaderEpoch)
 		w.ids(s.ISR)
+	case c.Grow != nil:
+		w.raw(c.Grow.Topic[:])
+		w.str(c.Grow.Name)
+		w.i32(c.Grow.From)
+		w.newPartitions(c.Grow.Partitions)
 	}
 	return w.buf
 }
@@ -265,12 +282,7 @@ func Decode(b []byte) (*Command, error) {
 	case tagRegisterUnclean:
 		c.Register = &Register{Broker: r.broker(), Live: r.ids(), Unclean: r.u64()}
 	case tagCreate:
-		t := &CreateTopic{Name: r.str(), ID: r.topicID()}
-		for n := r.count(3); n > 0 && r.err == nil; n-- {
-			t.Partitions = append(t.Partitions, NewPartition{Replicas: r.ids(), ISR: r.ids(), Leader: r.i32()})
-		}
-		t.Configs = r.configs()
-		c.Create = t
+		c.Create = &CreateTopic{Name: r.str(), ID: r.topicID(), Partitions: r.newPartitions(), Configs: r.configs()}
 	case tagDelete:
 		c.Delete = &DeleteTopic{Name: r.str(), ID: r.topicID()}
 	case tagAlter:
@@ -285,6 +297,8 @@ func Decode(b []byte) (*Command, error) {
 		c.ChangeISR = &ChangeISR{Topic: r.topicID(), Name: r.str(), Partition: r.i32(), ExpectedEpoch: r.i32(), LeaderEpoch: r.i32(), ISR: r.ids()}
 	case tagProducer:
 		c.Producer = &NewProducerID{}
+	case tagGrow:
+		c.Grow = &AddPartitions{Topic: r.topicID(), Name: r.str(), From: r.i32(), Partitions: r.newPartitions()}
 	default:
 		r.fail(fmt.Sprintf("unknown kind %d", tag))
 	}
@@ -308,6 +322,14 @@ func (w *writer) ids(ids []int32) {
 	w.u64(uint64(len(ids)))
 	for _, id := range ids {
 		w.i32(id)
+	}
+}
+func (w *writer) newPartitions(ps []NewPartition) {
+	w.u64(uint64(len(ps)))
+	for _, p := range ps {
+		w.ids(p.Replicas)
+		w.ids(p.ISR)
+		w.i32(p.Leader)
 	}
 }
 func (w *writer) configs(cs []Config) {
@@ -399,6 +421,13 @@ func (r *reader) ids() []int32 {
 		ids[i] = r.i32()
 	}
 	return ids
+}
+
+func (r *reader) newPartitions() (ps []NewPartition) {
+	for n := r.count(3); n > 0 && r.err == nil; n-- {
+		ps = append(ps, NewPartition{Replicas: r.ids(), ISR: r.ids(), Leader: r.i32()})
+	}
+	return ps
 }
 
 func (r *reader) configs() []Config {

@@ -18,6 +18,13 @@ func configs() *rapid.Generator[[]Config] {
 	}), 0, 3)
 }
 
+func newPartitions() *rapid.Generator[[]NewPartition] {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) NewPartition {
+		r := ids().Draw(t, "replicas")
+		return NewPartition{Replicas: r, ISR: r[:1], Leader: rapid.SampledFrom([]int32{NoLeader, r[0]}).Draw(t, "leader")}
+	}), 0, 3)
+}
+
 // command generates any command over a few names and topics, so that they meet.
 func command() *rapid.Generator[*Command] {
 	return rapid.Custom(func(t *rapid.T) *Command {
@@ -28,16 +35,11 @@ func command() *rapid.Generator[*Command] {
 		name := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "name")
 		id := TopicID{rapid.Byte().Draw(t, "id")}
 		epoch := rapid.Int32Range(0, 3).Draw(t, "epoch")
-		switch rapid.IntRange(0, 6).Draw(t, "kind") {
+		switch rapid.IntRange(0, 7).Draw(t, "kind") {
 		case 0:
 			c.Register = &Register{Broker: Broker{ID: c.Proposer, Boot: c.ProposerBoot, Host: "h", Port: 9092}, Live: ids().Draw(t, "live"), Unclean: rapid.Uint64Range(0, 9).Draw(t, "unclean")}
 		case 1:
-			n := &CreateTopic{Name: name, ID: id, Configs: configs().Draw(t, "configs")}
-			for range rapid.IntRange(0, 3).Draw(t, "partitions") {
-				r := ids().Draw(t, "replicas")
-				n.Partitions = append(n.Partitions, NewPartition{Replicas: r, ISR: r[:1], Leader: rapid.SampledFrom([]int32{NoLeader, r[0]}).Draw(t, "leader")})
-			}
-			c.Create = n
+			c.Create = &CreateTopic{Name: name, ID: id, Configs: configs().Draw(t, "configs"), Partitions: newPartitions().Draw(t, "partitions")}
 		case 2:
 			c.Delete = &DeleteTopic{Name: name}
 		case 3:
@@ -48,6 +50,8 @@ func command() *rapid.Generator[*Command] {
 			c.ChangeISR = &ChangeISR{Topic: id, Name: name, Partition: rapid.Int32Range(-1, 3).Draw(t, "p"), ExpectedEpoch: epoch, LeaderEpoch: rapid.Int32Range(0, 3).Draw(t, "le"), ISR: ids().Draw(t, "isr")}
 		case 6:
 			c.Producer = &NewProducerID{}
+		case 7:
+			c.Grow = &AddPartitions{Topic: id, Name: name, From: rapid.Int32Range(0, 3).Draw(t, "from"), Partitions: newPartitions().Draw(t, "partitions")}
 		}
 		return c
 	})
@@ -190,6 +194,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add((&Command{Delete: &DeleteTopic{Name: "x"}}).Encode())
 	f.Add((&Command{Create: &CreateTopic{Name: "x", Partitions: []NewPartition{{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}}}}).Encode())
 	f.Add((&Command{Producer: &NewProducerID{}}).Encode())
+	f.Add((&Command{Grow: &AddPartitions{Name: "x", From: 1, Partitions: []NewPartition{{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}}}}).Encode())
 	f.Add([]byte{1, 2, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Decode(b)
@@ -205,4 +210,34 @@ func FuzzDecode(f *testing.F) {
 		}
 		NewState().Apply(1, c)
 	})
+}
+
+// More partitions are added to the number that they were chosen for, and to the creation of the topic that they were chosen for.
+func TestAddPartitions(t *testing.T) {
+	s, id := newOrders(t)
+	two := []NewPartition{{Replicas: []int32{2, 3, 1}, ISR: []int32{2, 3}, Leader: 2}, {Replicas: []int32{3, 1, 2}, ISR: []int32{1}, Leader: NoLeader}}
+	for i, c := range []struct {
+		grow  AddPartitions
+		want  Refusal
+		count int
+	}{
+		{AddPartitions{Topic: TopicID{9}, From: 1, Partitions: two}, UnknownTopic, 1},
+		{AddPartitions{Topic: id, From: 2, Partitions: two}, StaleCount, 1},
+		{AddPartitions{Topic: id, From: 1}, InvalidCommand, 1},
+		{AddPartitions{Topic: id, From: 1, Partitions: []NewPartition{{Replicas: []int32{1, 2, 3}, ISR: []int32{1}, Leader: 2}}}, InvalidCommand, 1},
+		{AddPartitions{Topic: id, From: 1, Partitions: two}, "", 3},
+		{AddPartitions{Topic: id, From: 1, Partitions: two}, StaleCount, 3},
+	} {
+		r := s.Apply(uint64(10+i), &Command{Grow: &c.grow})
+		if r.Refused != c.want || len(s.TopicByID(id).Partitions) != c.count {
+			t.Errorf("case %d: refused %q, want %q; %d partitions", i, r.Refused, c.want, len(s.TopicByID(id).Partitions))
+		}
+		if r.Refused == "" && (len(r.Changes) != 2 || r.Changes[0].Partition != 1 || r.Changes[0].Leader != 2 || r.Changes[1].Leader != NoLeader) {
+			t.Errorf("changes %+v", r.Changes)
+		}
+	}
+	back, err := Restore(s.Snapshot())
+	if err != nil || back.Hash() != s.Hash() {
+		t.Errorf("through a snapshot: %v", err)
+	}
 }

@@ -27,6 +27,9 @@ var forwarded = map[int16]bool{
 	int16(kmsg.BrokerRegistration):      true,
 	int16(kmsg.InitProducerID):          true,
 	int16(kmsg.ControlledShutdown):      true,
+	int16(kmsg.AlterConfigs):            true,
+	int16(kmsg.CreatePartitions):        true,
+	int16(kmsg.ElectLeaders):            true,
 }
 
 // peerVersion is the version in which a body travels between brokers: the newest, whose fields include all older ones. DeleteTopics

@@ -48,7 +48,7 @@ func peerMessages() []*core.PeerMessage {
 		{Fetch: &core.PeerFetch{Num: 8, Req: req(kmsg.Fetch).(*kmsg.FetchRequest)}},
 		{FetchResp: &core.PeerFetchResp{Num: 8, Resp: resp(kmsg.Fetch).(*kmsg.FetchResponse)}},
 	}
-	for _, k := range []kmsg.Key{kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.IncrementalAlterConfigs, kmsg.AlterPartition, kmsg.BrokerRegistration} {
+	for _, k := range []kmsg.Key{kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.IncrementalAlterConfigs, kmsg.AlterPartition, kmsg.BrokerRegistration, kmsg.ControlledShutdown, kmsg.AlterConfigs, kmsg.CreatePartitions, kmsg.ElectLeaders} {
 		out = append(out,
 			&core.PeerMessage{Forward: &core.Forward{Num: 3, Term: 9, CtrlBoot: 4, Req: req(k), Cause: "create_topics", Via: 2, Op: "m-1"}},
 			&core.PeerMessage{Answer: &core.ForwardAnswer{Num: 3, Resp: resp(k), Index: 77}})

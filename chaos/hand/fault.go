@@ -306,7 +306,8 @@ func order(kind string) int {
 	switch kind {
 	case chaos.Pause:
 		return 0
-	case chaos.Kill, chaos.Stop, chaos.RestartAll, chaos.Rolling, chaos.CrashLoop:
+	case chaos.Kill, chaos.Stop, chaos.RestartAll, chaos.Rolling, chaos.CrashLoop,
+		chaos.PowerLoss, chaos.DiskFull, chaos.WriteError, chaos.SyncError: // nodes that have stopped, and start again
 		return 2
 	}
 	return 1

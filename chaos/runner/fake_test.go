@@ -151,7 +151,18 @@ func (c *fakeCluster) endsHealedAndClosed(t *testing.T) {
 
 type fakeClients struct {
 	do     func(context.Context, *history.Operation)
+	read   func(ctx context.Context, topics []history.TopicInfo, n int, now func() int64, sink func(*history.Operation))
 	closed bool
+}
+
+func (c *fakeClients) Read(ctx context.Context, topics []history.TopicInfo, n int, now func() int64, sink func(*history.Operation)) {
+	if c.closed {
+		panic("the clients are closed")
+	}
+	if c.read != nil {
+		c.read(ctx, topics, n, now, sink)
+	}
+	<-ctx.Done()
 }
 
 func (c *fakeClients) Do(ctx context.Context, op *history.Operation) {

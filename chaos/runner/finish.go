@@ -33,6 +33,7 @@ func (s *shell) finish(interrupted bool) {
 		defer close(closed)
 		// The operations' context has ended, so they come back at once.
 		s.pool.wait(closeBudget)
+		s.reading.wait()
 		if s.clients != nil {
 			s.clients.Close()
 		}

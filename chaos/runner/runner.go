@@ -28,6 +28,9 @@ type Clients interface {
 	// Do fills in op's outcome and results and blocks until they are known. It is called from many goroutines, and
 	// returns soon after ctx ends.
 	Do(ctx context.Context, op *history.Operation)
+	// Read has n consumers read topics along, and gives sink the operations of what they are given, with times by now, from many
+	// goroutines. It returns soon after ctx ends, and calls sink no more.
+	Read(ctx context.Context, topics []history.TopicInfo, n int, now func() int64, sink func(*history.Operation))
 	Close()
 }
 
@@ -47,6 +50,8 @@ type Options struct {
 	// NewClients is called once the cluster has started; addr answers HOST:PORT of a node.
 	NewClients func(addr func(node int32) string) (Clients, error)
 	Recorder   Recorder
+	// Readers is how many consumers read along, from the phase steady to the drain.
+	Readers int
 	// Run has Nodes set. Phases, RecordTopics, Notes and HarnessError are filled in; nobody else may touch it while Run runs.
 	Run *history.Run
 	// Observe is shown each *history.Event, *history.Operation, *history.Fault and *history.Metric as it is recorded. May be nil.
@@ -103,6 +108,7 @@ type shell struct {
 	pool    *pool
 	faults  faults
 	win     window
+	reading reading
 
 	work       context.Context // of what an early end cuts short: the start, injections, probes
 	cancelWork context.CancelFunc
@@ -155,6 +161,7 @@ func (s *shell) run(ctx context.Context) error {
 	interrupted := ctx.Err() != nil
 	s.cancelWork()
 	cancelOps()
+	s.reading.stop()
 	s.finish(interrupted)
 	return errors.Join(s.errs...)
 }
@@ -228,6 +235,9 @@ func (s *shell) take(x any) {
 		s.o.Recorder.Operation(x.op)
 		s.o.Observe(x.op)
 		s.step(runloop.OpDone{Op: x.op})
+	case consumed: // nobody asked for it
+		s.o.Recorder.Operation(x.op)
+		s.o.Observe(x.op)
 	case started:
 		s.clients = x.clients
 		if x.err != nil && !s.ending {
@@ -300,6 +310,12 @@ func (s *shell) act(a runloop.Action) {
 		s.recordFault(a.Fault)
 	case runloop.EnterPhase:
 		s.o.Run.Phases = s.o.Loop.Phases()
+		switch a.Name {
+		case runloop.PhaseSteady:
+			s.read()
+		case runloop.PhaseDrain:
+			s.reading.stop()
+		}
 	case runloop.Finished:
 		s.finished = true
 	default:

@@ -67,6 +67,9 @@ func (s *Scenario) workloadsYAML(p func(string, ...any)) {
 	if w.Autocreate != (Autocreate{}) {
 		p("  autocreate: {per_minute: %d}\n", w.Autocreate.PerMinute)
 	}
+	if w.Consume != (Consume{}) {
+		p("  consume: {readers: %d}\n", w.Consume.Readers)
+	}
 }
 
 func (f Fault) yaml(p func(string, ...any)) {

@@ -26,6 +26,7 @@ const (
 	maxIntervals       = 1_000_000
 	maxMinimum         = 1 << 40
 	minLifetime        = 100 * time.Millisecond // of a producer
+	maxReaders         = 64
 )
 
 // Parse reads a scenario. Every error is an *Error that names file, line and column; file is only used for that, and for
@@ -156,7 +157,7 @@ func (r *reader) topic(n ast.Node, what string, s *Scenario) Topic {
 
 func (r *reader) workloads(n ast.Node) Workloads {
 	var w Workloads
-	o := r.object(n, "workloads", "produce", "metadata", "autocreate")
+	o := r.object(n, "workloads", "produce", "metadata", "autocreate", "consume")
 	if f := o.get("produce"); f != nil {
 		p := r.object(f, "produce", "rate", "producers", "batch", "value_bytes", "idempotent", "lifetime")
 		w.Produce = Produce{
@@ -182,6 +183,10 @@ func (r *reader) workloads(n ast.Node) Workloads {
 	if f := o.get("autocreate"); f != nil {
 		a := r.object(f, "autocreate", "per_minute")
 		w.Autocreate = Autocreate{PerMinute: a.number("per_minute", 60, 0, 6000)}
+	}
+	if f := o.get("consume"); f != nil {
+		c := r.object(f, "consume", "readers")
+		w.Consume = Consume{Readers: c.number("readers", DefaultSim.Readers, 1, maxReaders)}
 	}
 	return w
 }
@@ -326,10 +331,7 @@ func (s *Scenario) clientProblem(client string) string {
 			have = w.Metadata.Clients
 		}
 	case gen.ConsumerClient:
-		have = s.Sim.Readers
-		if s.Sim == (Sim{}) {
-			have = DefaultSim.Readers
-		}
+		have = s.Machine().Readers
 	}
 	if number > have {
 		return fmt.Sprintf("the scenario has %d clients of that kind", have)

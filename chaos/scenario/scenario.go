@@ -54,6 +54,7 @@ type Workloads struct {
 	Produce    Produce
 	Metadata   Metadata
 	Autocreate Autocreate
+	Consume    Consume
 }
 
 // Produce is the open-loop producers' load over all record topics.
@@ -77,6 +78,11 @@ type Metadata struct {
 // Autocreate is the load of topics created by being produced to.
 type Autocreate struct {
 	PerMinute int // new topics a minute
+}
+
+// Consume is the consumers that read the record topics along, from the phase steady to the drain.
+type Consume struct {
+	Readers int // 0: none, but in a simulated run Sim.Readers
 }
 
 // Fault is one step of the schedule. It becomes due at At (from the end of start); with When, it fires at the first such event

@@ -33,7 +33,7 @@ type Sim struct {
 	ClockPPM  int64         // clocks run fast or slow by up to this
 	ClockSkew time.Duration // and are displaced by up to this
 
-	Readers   int    // consumers that read along
+	Readers   int    // consumers that read along, where Workloads.Consume says nothing
 	Wire      bool   // requests, answers and peer messages go through the real encoding and decoding
 	PowerSeed uint64 // chooses what a loss of power leaves; 0: the run's seed does
 }
@@ -62,7 +62,7 @@ func (r *reader) sim(n ast.Node, s *Scenario) Sim {
 		SlowNode: int32(o.number("slow_node", 0, 0, s.Nodes)), SlowFactor: int64(o.number("slow_factor", 1, 1, 1000)),
 		SyncMin: span("sync_min", DefaultSim.SyncMin), SyncMax: span("sync_max", DefaultSim.SyncMax), WritePerKiB: span("write_per_kib", DefaultSim.WritePerKiB),
 		ClockPPM: int64(o.number("clock_ppm", 0, 0, maxSimClock)), ClockSkew: span("clock_skew", 0),
-		Readers: o.number("readers", DefaultSim.Readers, 0, 64), Wire: o.flag("wire"), PowerSeed: o.unsigned("power_seed"),
+		Readers: o.number("readers", DefaultSim.Readers, 0, maxReaders), Wire: o.flag("wire"), PowerSeed: o.unsigned("power_seed"),
 	}
 	if o.get("segment_bytes") != nil {
 		m.SegmentBytes = int64(o.number("segment_bytes", 0, minSimSegment, 1<<30))
@@ -86,6 +86,18 @@ var DefaultSim = Sim{
 	LatencyMin: 60 * time.Microsecond, LatencyMax: 400 * time.Microsecond,
 	TurnMin: 15 * time.Microsecond, TurnMax: 60 * time.Microsecond, StartTime: 40 * time.Millisecond, SlowFactor: 1,
 	SyncMin: 200 * time.Microsecond, SyncMax: 900 * time.Microsecond, WritePerKiB: 1500 * time.Nanosecond, Readers: 2,
+}
+
+// Machine is what a simulated run of the scenario has: its own Sim, or a sound machine, with the consumers that the workloads ask for.
+func (s *Scenario) Machine() Sim {
+	m := s.Sim
+	if m == (Sim{}) {
+		m = DefaultSim
+	}
+	if n := s.Workloads.Consume.Readers; n > 0 {
+		m.Readers = n
+	}
+	return m
 }
 
 // yaml writes the section, unless there was none.

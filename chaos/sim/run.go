@@ -95,10 +95,7 @@ type sim struct {
 
 // Run carries out one simulation to its end. Only one may run in a process at a time.
 func Run(o Options) (*Result, error) {
-	m := o.Scenario.Sim
-	if m == (scenario.Sim{}) {
-		m = scenario.DefaultSim
-	}
+	m := o.Scenario.Machine()
 	if o.Limit == 0 {
 		o.Limit = time.Hour
 	}

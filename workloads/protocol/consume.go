@@ -49,3 +49,66 @@ func ConsumeAnswer(op *history.Operation, resp *kmsg.FetchResponseTopicPartition
 	Settle(op, history.OK, nil)
 	return CodeNone
 }
+
+// Reading is how far one consumer has read one partition, and what it was last told of it.
+type Reading struct {
+	Topic     string
+	Partition int32
+	Offset    int64 // next one to read
+
+	// The last answer that was recorded.
+	node, epoch int32
+	high        int64
+}
+
+// NewReading reads a partition from its start.
+func NewReading(topic string, partition int32) Reading {
+	return Reading{Topic: topic, Partition: partition, high: -1}
+}
+
+// Given takes what a node answered to a fetch that was sent in a leader epoch, when acked was the highest offset known acknowledged in
+// the partition (-1: none). It goes on to the next offset, and returns what is to be recorded: an operation with node, results and outcome, nil if
+// there is nothing. An answer without records is recorded only if it says something: a high watermark other than the last
+// recorded, another leader or epoch, or one that does not reach past acked. Where the log ends before what was read of it, the next fetch reads it from
+// its start. If trust is false, the node is not to be asked again before the metadata is fresh.
+func (r *Reading) Given(node, epoch int32, acked int64, resp *kmsg.FetchResponseTopicPartition, runHash uint64) (op *history.Operation, trust bool) {
+	if StaleLeader(resp.ErrorCode) {
+		return nil, false
+	}
+	news := resp.HighWatermark != r.high || node != r.node || epoch != r.epoch || resp.HighWatermark <= acked
+	if resp.ErrorCode == CodeNone && len(resp.RecordBatches) == 0 && !news {
+		return nil, true
+	}
+	op = &history.Operation{
+		Node:    node,
+		Consume: &history.ConsumeOp{Topic: r.Topic, Partition: r.Partition, LeaderEpoch: epoch, From: r.Offset},
+	}
+	code := ConsumeAnswer(op, resp, runHash)
+	if op.Outcome != history.OK {
+		reset := code == CodeOffsetOutOfRange && r.Offset > 0
+		if reset {
+			r.Offset = 0
+		}
+		return op, reset
+	}
+	r.node, r.epoch, r.high = node, epoch, resp.HighWatermark
+	moved := op.Consume.To > r.Offset
+	r.Offset = op.Consume.To
+	return op, moved || len(resp.RecordBatches) == 0
+}
+
+// AnswerOf is what a fetch answered of a partition, nil if nothing.
+func AnswerOf(resp *kmsg.FetchResponse, topic string, partition int32) *kmsg.FetchResponseTopicPartition {
+	for i := range resp.Topics {
+		rt := &resp.Topics[i]
+		if rt.Topic != topic {
+			continue
+		}
+		for j := range rt.Partitions {
+			if rp := &rt.Partitions[j]; rp.Partition == partition {
+				return rp
+			}
+		}
+	}
+	return nil
+}

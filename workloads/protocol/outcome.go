@@ -91,6 +91,15 @@ func RetryProduce(code int16) (again, sequence bool) {
 	return false, false
 }
 
+// StaleLeader reports whether an error code says that the node asked is not, or no more, the leader that the client takes it for.
+func StaleLeader(code int16) bool {
+	switch code {
+	case CodeUnknownTopic, CodeLeaderNotAvailable, CodeNotLeader, CodeFencedLeaderEpoch, CodeUnknownLeaderEpoch:
+		return true
+	}
+	return false
+}
+
 // AdminOutcome judges the error code answered to an admin request that changes something. "Already exists" and "unknown
 // topic" are true answers about the state, and so ok; codes given by validation or by a node that is not the controller
 // surely had no effect; anything else may have reached the log.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"soak/history"
 	"soak/workloads/gen"
 	"soak/workloads/protocol"
 )
@@ -27,14 +26,9 @@ type consumer struct {
 
 // consumed is a partition as one consumer reads it.
 type consumed struct {
-	part   *part
-	offset int64
-	asked  bool // in a fetch under way
-
-	// The last answer that was recorded.
-	node  int32
-	epoch int32
-	high  int64
+	part  *part
+	read  protocol.Reading
+	asked bool // in a fetch under way
 }
 
 // fetchLane is one consumer's way to one node, with one fetch under way at most.
@@ -74,7 +68,7 @@ func (c *Clients) Read(now int64, topics []gen.Topic) {
 			r.lanes = append(r.lanes, l)
 		}
 		for j := i % len(parts); j < len(parts); j += max(c.c.Readers, 1) {
-			r.parts = append(r.parts, &consumed{part: parts[j], high: -1})
+			r.parts = append(r.parts, &consumed{part: parts[j], read: protocol.NewReading(parts[j].topic, parts[j].partition)})
 		}
 		c.consumers = append(c.consumers, r)
 	}
@@ -125,7 +119,7 @@ func (c *Clients) poll(now int64, l *fetchLane) {
 	req := protocol.ConsumeRequest(c.c.ReadWait)
 	for _, a := range l.asks {
 		a.of.asked = true
-		protocol.AddPartition(req, a.of.part.topic, a.of.part.partition, a.epoch, a.of.offset)
+		protocol.AddPartition(req, a.of.part.topic, a.of.part.partition, a.epoch, a.of.read.Offset)
 	}
 	if l.conn == nil {
 		c.open(l.node, &l.conn)
@@ -158,7 +152,7 @@ func (c *Clients) consumeAnswered(now int64, l *fetchLane, answer kmsg.Response)
 		return
 	}
 	for _, a := range l.asks {
-		rp := answerOf(resp, a.of.part)
+		rp := protocol.AnswerOf(resp, a.of.part.topic, a.of.part.partition)
 		if rp == nil || !c.given(now, l, a, rp) {
 			c.distrust(now, a.of.part, l.node)
 		}
@@ -169,49 +163,14 @@ func (c *Clients) consumeAnswered(now int64, l *fetchLane, answer kmsg.Response)
 	}
 }
 
-func answerOf(resp *kmsg.FetchResponse, p *part) *kmsg.FetchResponseTopicPartition {
-	for i := range resp.Topics {
-		rt := &resp.Topics[i]
-		if rt.Topic != p.topic {
-			continue
-		}
-		for j := range rt.Partitions {
-			if rp := &rt.Partitions[j]; rp.Partition == p.partition {
-				return rp
-			}
-		}
-	}
-	return nil
-}
-
-// given takes what a fetch brought of one partition and records it. An answer without records is recorded only if it says something: a
-// high watermark other than the last recorded, another leader or epoch, or one that does not reach past an offset acknowledged before
-// the fetch was sent. False means that the node is not to be asked again before the metadata is fresh.
+// given takes what a fetch brought of one partition and records it (protocol.Reading says what of it). False means that the node is not to be
+// asked again before the metadata is fresh.
 func (c *Clients) given(now int64, l *fetchLane, a ask, rp *kmsg.FetchResponseTopicPartition) bool {
-	p := a.of
-	if leaderCode(rp.ErrorCode) {
-		return false
+	op, trust := a.of.read.Given(l.node, a.epoch, a.acked, rp, c.c.RunHash)
+	if op != nil {
+		op.ID, op.Client, op.Invoke = fmt.Sprintf("f%d.%d", l.of.id, l.of.made), l.of.name, l.sent
+		l.of.made++
+		c.done(now, op)
 	}
-	news := rp.HighWatermark != p.high || l.node != p.node || a.epoch != p.epoch || rp.HighWatermark <= a.acked
-	if rp.ErrorCode == protocol.CodeNone && len(rp.RecordBatches) == 0 && !news {
-		return true
-	}
-	op := &history.Operation{
-		ID: fmt.Sprintf("f%d.%d", l.of.id, l.of.made), Client: l.of.name, Node: l.node, Invoke: l.sent,
-		Consume: &history.ConsumeOp{Topic: p.part.topic, Partition: p.part.partition, LeaderEpoch: a.epoch, From: p.offset},
-	}
-	l.of.made++
-	code := protocol.ConsumeAnswer(op, rp, c.c.RunHash)
-	c.done(now, op)
-	if op.Outcome != history.OK {
-		reset := code == protocol.CodeOffsetOutOfRange && p.offset > 0
-		if reset { // the log ends before what was read of it: read what is there now
-			p.offset = 0
-		}
-		return reset
-	}
-	p.node, p.epoch, p.high = l.node, a.epoch, rp.HighWatermark
-	moved := op.Consume.To > p.offset
-	p.offset = op.Consume.To
-	return moved || len(rp.RecordBatches) == 0
+	return trust
 }

@@ -9,6 +9,7 @@ import (
 
 	"soak/history"
 	"soak/workloads/gen"
+	"soak/workloads/protocol"
 )
 
 var (
@@ -140,7 +141,7 @@ func (r *consumer) crash() {
 		l.asks = l.asks[:0]
 	}
 	for _, p := range r.parts {
-		p.offset, p.asked, p.node, p.epoch, p.high = 0, false, 0, 0, -1
+		p.read, p.asked = protocol.NewReading(p.part.topic, p.part.partition), false
 	}
 }
 

@@ -195,7 +195,7 @@ func (c *Clients) idempotentAnswered(now int64, cn *conn, t *task, resp kmsg.Res
 		c.over(now, t)
 		c.endIfIdle(q.of)
 	case again:
-		c.sendAgain(now, t, node, leaderCode(code))
+		c.sendAgain(now, t, node, protocol.StaleLeader(code))
 	default:
 		c.giveUp(now, q.of, t, t.op.Error)
 	}

@@ -118,19 +118,10 @@ func (c *Clients) produceAnswered(now int64, cn *conn, t *task, resp kmsg.Respon
 	}
 	p := t.part
 	c.over(now, t)
-	if leaderCode(code) {
+	if protocol.StaleLeader(code) {
 		c.distrust(now, p, node)
 	}
 	c.drainLane(now, l)
-}
-
-// leaderCode reports whether an error code says that the node asked is not, or no more, the leader that the client takes it for.
-func leaderCode(code int16) bool {
-	switch code {
-	case protocol.CodeUnknownTopic, protocol.CodeLeaderNotAvailable, protocol.CodeNotLeader, protocol.CodeFencedLeaderEpoch, protocol.CodeUnknownLeaderEpoch:
-		return true
-	}
-	return false
 }
 
 func (c *Clients) produceLost(now int64, node int32, t *task, err error, refused bool) {

@@ -33,10 +33,22 @@ func versionCommand(e *env, args []string) (int, error) {
 }
 
 func scenariosCommand(e *env, args []string) (int, error) {
-	fs := e.newFlags("scenarios", "scenarios [NAME] [--json]", "List the scenarios, or print one as YAML: a file to start your own from.")
+	fs := e.newFlags("scenarios", "scenarios [NAME] [--explain] [--json]", "List the scenarios, or print one as YAML: a file to start your own from.\n"+
+		"With --explain, tell in words what one does and must prove; NAME may be a file then.")
+	explain := fs.Bool("explain", false, "tell the scenario in words")
 	asJSON := fs.Bool("json", false, "one JSON object a line")
 	if err := parse(fs, args, 0, 1); err != nil {
 		return 0, err
+	}
+	if *explain {
+		if fs.NArg() == 0 {
+			return 0, usage("--explain needs a scenario", "soak scenarios --explain "+scenario.Names()[0])
+		}
+		plan, err := scenario.Load(fs.Arg(0))
+		if err != nil {
+			return 0, err
+		}
+		return exitHolds, e.explainScenario(plan)
 	}
 	if fs.NArg() == 1 {
 		src, ok := scenario.Source(fs.Arg(0))
@@ -59,6 +71,32 @@ func scenariosCommand(e *env, args []string) (int, error) {
 		rows = append(rows, []string{n, scenario.Describe(n)})
 	}
 	return exitHolds, e.table(rows)
+}
+
+// explainScenario tells a scenario in words, and which drivers can run it here.
+func (e *env) explainScenario(plan *scenario.Scenario) error {
+	for _, l := range plan.Explain() {
+		if err := e.print("%s\n", l); err != nil {
+			return err
+		}
+	}
+	if err := e.print("\ndrivers\n"); err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, d := range drivers {
+		if d == "auto" {
+			continue
+		}
+		can := "yes"
+		if err := capable(d, capabilities(d), plan.FaultKinds()); err != nil {
+			can = "no: " + err.Error()
+		} else if plan.Liveness.On() && d != "sim" {
+			can = "no: the liveness phase is of the simulator alone"
+		}
+		rows = append(rows, []string{"  " + d, can})
+	}
+	return e.table(rows)
 }
 
 func checkersCommand(e *env, args []string) (int, error) {

@@ -33,6 +33,8 @@ type env struct {
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
+
+	seen func(*pflag.FlagSet) // told of each set of flags that a command makes; nil but for completion
 }
 
 // command is one word of the command line.
@@ -61,19 +63,20 @@ func commands() []command {
 		{name: "bugs", args: "[NAME]", short: "list the bugs that can be planted with run --bug", run: bugsCommand},
 		{name: "doctor", short: "show what this machine can do", run: doctorCommand},
 		{name: "clean", short: "remove what runs that were killed left behind", run: cleanCommand},
+		{name: "completion", args: "bash|zsh|fish", short: "print a script that completes this program's words in a shell", run: completionCommand},
 		{name: "version", short: "print the version", run: versionCommand},
 		{name: "broker", args: "[FLAGS]", short: "run one node of the reference broker (soak broker --help)", run: brokerCommand},
 		{name: "help", args: "[COMMAND]", short: "print this, or a command's flags", run: helpCommand},
 		{name: "sidecar", run: sidecarCommand, hidden: true},
 		{name: docker.ThawCommand, run: thawCommand, hidden: true},
 		{name: "relay", run: relayCommand, hidden: true},
+		{name: "complete", run: completeCommand, hidden: true},
 		{name: "sim-worker", run: simWorkerCommand, hidden: true},
 	}
 }
 
 // laterCommands come with later versions. Naming them here makes the answer to them a clear one.
-var laterCommands = []string{"report", "compare", "gate", "prune", "export", "import", "serve",
-	"completion"}
+var laterCommands = []string{"report", "compare", "gate", "prune", "export", "import", "serve"}
 
 // Main runs the command line args (the program's name first) and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {

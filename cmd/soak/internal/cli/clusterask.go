@@ -186,6 +186,7 @@ var faultFields = []struct{ name, what string }{
 	{"every", "of a flapping partition, resets, restarts: the time between two"},
 	{"by", "of link-delay: how much longer everything takes"},
 	{"jitter", "of link-delay: at most so much more"},
+	{"factor", "of slow-disk: how many times as long everything takes"},
 	{"ppm", "of packet-loss: millionths of the packets that are lost"},
 	{"bytes-per-second", "of bandwidth: of each link, in each direction"},
 }

@@ -22,6 +22,9 @@ func (e *env) newFlags(name, synopsis, what string) *pflag.FlagSet {
 			fmt.Fprintf(e.stdout, "\n%s", u)
 		}
 	}
+	if e.seen != nil {
+		e.seen(fs)
+	}
 	return fs
 }
 

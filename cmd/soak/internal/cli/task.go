@@ -134,7 +134,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 			began.Store(true)
 			return t.clients(run, addr)
 		},
-		Recorder: rec, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,
+		Recorder: rec, Readers: t.plan.Workloads.Consume.Readers, Run: run, Observe: w.Observe, Status: w.Status, End: end.c,
 	})
 	w.Close()
 	if !began.Load() && errors.Is(err, docker.ErrForeign) {
