@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	deliveryTimeouts = 3
 	// sendBackoff is how long franz-go waits before it sends a request again.
 	sendBackoff = 50 * time.Millisecond
+	// turnPatience is how long an operation waits for those before it in its partition, which were begun before it and are on their way here.
+	turnPatience = time.Second
 	// farewell bounds how long a producer that another has taken the place of may finish what it has under way, in time-outs of a request.
 	farewell = deliveryTimeouts + 1
 )
@@ -37,23 +40,104 @@ type idempotents struct {
 	mu      sync.Mutex
 	closed  bool
 	clients map[producerKey]*kgo.Client
+	newest  map[uint32]uint32 // incarnation, by producer
+	turns   map[turnKey]*turnstile
 	leaving sync.WaitGroup // clients that finish what they have under way
 }
 
+type turnKey struct {
+	producerKey
+	topic     string
+	partition int32
+}
+
 func newIdempotents(cfg *Config, nodes []int32, wire *dialer) *idempotents {
-	p := &idempotents{cfg: cfg, dial: wire.dial, clients: map[producerKey]*kgo.Client{}}
+	p := &idempotents{
+		cfg: cfg, dial: wire.dial, clients: map[producerKey]*kgo.Client{}, newest: map[uint32]uint32{}, turns: map[turnKey]*turnstile{},
+	}
 	for _, n := range nodes {
 		p.seeds = append(p.seeds, cfg.Addrs[n])
 	}
 	return p
 }
 
-// client is the client of a producer; an error after close, or where franz-go refuses its configuration.
-func (p *idempotents) client(k producerKey) (*kgo.Client, error) {
+var (
+	errSuperseded = errors.New("a later incarnation of the producer has begun")
+	errOvertaken  = errors.New("later records of the producer were sent before")
+)
+
+// turnstile has the operations of one producer, incarnation and partition pass in the order of their sequences. Each is carried out in a goroutine of
+// its own, so that without it a later one could be sent first, and the log would have their order wrong through no fault of the broker's.
+type turnstile struct {
+	mu    sync.Mutex
+	next  uint64        // sequence of the operation that passes next
+	moved chan struct{} // closed when next has changed
+}
+
+// enter waits until it is a sequence's turn, and leaves the turnstile locked. One that does not come is waited for no longer than turnPatience,
+// and may not pass any more.
+func (t *turnstile) enter(ctx context.Context, seq uint64) error {
+	patience := time.NewTimer(turnPatience)
+	defer patience.Stop()
+	for waits := true; ; {
+		t.mu.Lock()
+		switch {
+		case t.next > seq:
+			t.mu.Unlock()
+			return errOvertaken
+		case t.next == seq || !waits:
+			return nil
+		}
+		moved := t.moved
+		t.mu.Unlock()
+		select {
+		case <-moved:
+		case <-patience.C:
+			waits = false
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (t *turnstile) leave(next uint64) {
+	t.next = next
+	close(t.moved)
+	t.moved = make(chan struct{})
+	t.mu.Unlock()
+}
+
+// turn is the turnstile that an operation has to pass.
+func (p *idempotents) turn(k turnKey) (*turnstile, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, errClosed
+	}
+	switch newest := p.newest[k.producer]; {
+	case k.incarnation < newest:
+		return nil, errSuperseded
+	case k.incarnation > newest:
+		p.newest[k.producer] = k.incarnation
+		maps.DeleteFunc(p.turns, func(old turnKey, _ *turnstile) bool { return old.producer == k.producer })
+	}
+	t := p.turns[k]
+	if t == nil {
+		t = &turnstile{moved: make(chan struct{})}
+		p.turns[k] = t
+	}
+	return t, nil
+}
+
+// client is the client of a producer; an error after close, for an incarnation that is over, or where franz-go refuses its configuration.
+func (p *idempotents) client(k producerKey) (*kgo.Client, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return nil, errClosed
+	case k.incarnation < p.newest[k.producer]:
+		return nil, errSuperseded // its client may be ending: another beside it could overtake what that has under way
 	}
 	if c := p.clients[k]; c != nil {
 		return c, nil
@@ -98,12 +182,14 @@ func (p *idempotents) leave(k producerKey, c *kgo.Client) {
 	})
 }
 
-// broken gives up a client that can send nothing any more; the next operation of its producer makes another, with a new id.
+// broken gives up a client that can send nothing any more; the next operation of its producer makes another, with a new id. What the old one has
+// under way, in other partitions, ends first, as unknown: acknowledged later, it could stand behind what the new one sends.
 func (p *idempotents) broken(k producerKey, c *kgo.Client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.clients[k] == c {
-		p.leave(k, c)
+		c.Close()
+		delete(p.clients, k)
 	}
 }
 
@@ -150,25 +236,15 @@ func (p *idempotents) do(ctx context.Context, op *history.Operation) {
 		protocol.Settle(op, history.Failed, fmt.Errorf("a produce of %d records", n))
 		return
 	}
+	// As with plain producers, the operation ends some time before the logs are read back.
+	ctx, cancel := context.WithTimeout(ctx, deliveryTimeouts*p.cfg.Timeout+p.cfg.DialTimeout)
+	defer cancel()
 	k := producerKey{q.Producer, q.Incarnation, q.Acks}
-	c, err := p.client(k)
+	c, d, err := p.send(ctx, k, op)
 	if err != nil {
 		protocol.Settle(op, history.Failed, err)
 		return
 	}
-	d := &delivery{left: n, offsets: make([]int64, n), over: make(chan struct{})}
-	made := p.cfg.values()
-	values := make([]byte, 0, n*p.cfg.ValueBytes)
-	for i := range n {
-		start := len(values)
-		values = made.Append(values, op, i)
-		r := &kgo.Record{Topic: q.Topic, Partition: q.Partition, Value: values[start:len(values):len(values)]}
-		// With the context of the client, not of the operation: a record that is given up breaks the sequence for those behind it.
-		c.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) { d.took(i, r, err) })
-	}
-	// As with plain producers, the operation ends some time before the logs are read back.
-	ctx, cancel := context.WithTimeout(ctx, deliveryTimeouts*p.cfg.Timeout+p.cfg.DialTimeout)
-	defer cancel()
 	select {
 	case <-d.over:
 	case <-ctx.Done():
@@ -184,6 +260,35 @@ func (p *idempotents) do(ctx context.Context, op *history.Operation) {
 	}
 	q.Offsets = d.offsets
 	protocol.Settle(op, history.OK, nil)
+}
+
+// send gives an operation's records to its producer's client when it is their turn, all or none.
+func (p *idempotents) send(ctx context.Context, k producerKey, op *history.Operation) (*kgo.Client, *delivery, error) {
+	q := op.Produce
+	t, err := p.turn(turnKey{k, q.Topic, q.Partition})
+	if err == nil {
+		err = t.enter(ctx, q.FirstSeq)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer t.leave(q.FirstSeq + uint64(q.Count))
+	c, err := p.client(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := int(q.Count)
+	d := &delivery{left: n, offsets: make([]int64, n), over: make(chan struct{})}
+	made := p.cfg.values()
+	values := make([]byte, 0, n*p.cfg.ValueBytes)
+	for i := range n {
+		start := len(values)
+		values = made.Append(values, op, i)
+		r := &kgo.Record{Topic: q.Topic, Partition: q.Partition, Value: values[start:len(values):len(values)]}
+		// With the context of the client, not of the operation: a record that is given up breaks the sequence for those behind it.
+		c.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) { d.took(i, r, err) })
+	}
+	return c, d, nil
 }
 
 // fatal reports whether a producer can send nothing more after this error.

@@ -128,6 +128,47 @@ func TestProducersComeAndGo(t *testing.T) {
 	}
 }
 
+// TestAnIdempotentProducerKeepsTheOrderOfItsOperations: each is carried out in a goroutine of its own, and whichever gets to the client first, the
+// sequences say in which order they are sent.
+func TestAnIdempotentProducerKeepsTheOrderOfItsOperations(t *testing.T) {
+	b, _ := newIdempotentLeader(t, always(0))
+	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}, RunHash: testRun})
+	first, second := idempotentOp("p1", 1, 1, 0, 0, 2), idempotentOp("p2", 1, 1, 0, 2, 2)
+	var under sync.WaitGroup
+	under.Go(func() { c.Do(t.Context(), second) })
+	time.Sleep(50 * time.Millisecond) // no more than a busy machine may take from a goroutine
+	c.Do(t.Context(), first)
+	under.Wait()
+	for i, op := range []*history.Operation{first, second} {
+		if want := []int64{logStart + int64(2*i), logStart + int64(2*i) + 1}; op.Outcome != history.OK || !slices.Equal(op.Produce.Offsets, want) {
+			t.Errorf("%s: %q (%s), offsets %v; want %v", op.ID, op.Outcome, op.Error, op.Produce.Offsets, want)
+		}
+	}
+	// What does not come is not waited for for ever, and is not sent behind what passed it.
+	ahead, behind := idempotentOp("p4", 1, 1, 0, 6, 2), idempotentOp("p3", 1, 1, 0, 4, 2)
+	c.Do(t.Context(), ahead)
+	c.Do(t.Context(), behind)
+	if ahead.Outcome != history.OK || behind.Outcome != history.Failed {
+		t.Errorf("%q (%s) and, behind it, %q (%s); want ok and failed", ahead.Outcome, ahead.Error, behind.Outcome, behind.Error)
+	}
+}
+
+// TestAnIncarnationThatIsOverSendsNothing: its client is ending, and another under a new id could overtake what that has under way.
+func TestAnIncarnationThatIsOverSendsNothing(t *testing.T) {
+	b, _ := newIdempotentLeader(t, always(0))
+	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}, RunHash: testRun})
+	for _, x := range []struct {
+		op   *history.Operation
+		want history.Outcome
+	}{
+		{idempotentOp("p1", 1, 1, 0, 0, 1), history.OK}, {idempotentOp("p2", 1, 2, 0, 0, 1), history.OK}, {idempotentOp("p3", 1, 1, 0, 1, 1), history.Failed},
+	} {
+		if c.Do(t.Context(), x.op); x.op.Outcome != x.want {
+			t.Errorf("%s: %q (%s), want %q", x.op.ID, x.op.Outcome, x.op.Error, x.want)
+		}
+	}
+}
+
 // TestABrokenProducerIsReplaced: where the broker says that the order is lost, the outcome is unknown, nothing is sent on under another id,
 // and the next operation has a producer that works.
 func TestABrokenProducerIsReplaced(t *testing.T) {
