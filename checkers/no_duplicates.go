@@ -53,6 +53,9 @@ func (c *noDuplicates) Finish() Verdict {
 	var missing []string
 	if c.sent > 0 {
 		missing = c.records.drains.shortfalls()
+		if c.records.historyCut { // who was idempotent is told by the sends alone
+			missing = append(missing, "the history is cut")
+		}
 	}
 	v := c.verdict(c.sent, "records of idempotent producers", fmt.Sprintf("none of %s of idempotent producers was read at two offsets", plural(c.sent, "record")), missing)
 	if v.Outcome != Violated && c.sent == 0 {

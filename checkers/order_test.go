@@ -92,6 +92,11 @@ func TestNoDuplicatesCannotTell(t *testing.T) {
 	s.drain(1, 0, 4, 4, true)
 	s.drain(2, 0, 4, 4, true)
 	wants(t, s.judgeDuplicates(), Inconclusive, "orders-0 on n3 was never read")
+	s.drain(3, 0, 4, 4, true)
+	acked := newAckedRecords(&s.run)
+	acked.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
+	feed(acked, s.story)
+	wants(t, feed(newNoDuplicates(acked), s.story), Inconclusive, "the history is cut")
 	c := newNoDuplicates(newAckedRecords(&s.run)) // which did not come to its end
 	wants(t, feed(c, s.story), Inconclusive, "acked-records, which reads the logs for it, did not come to its end")
 }

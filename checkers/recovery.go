@@ -256,7 +256,7 @@ func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 		}
 	}
 	bound += time.Duration(c.splitVotes(f.Asked, f.Effective+int64(bound))) * raftElections
-	if took < 0 && (f.Lasted() < int64(bound) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound)) {
+	if (took < 0 || took > f.Effective+int64(bound)) && (f.Lasted() < int64(bound) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound)) {
 		return
 	}
 	c.judged++
@@ -354,6 +354,10 @@ func (c *recovery) liveness() {
 			c.excused = append(c.excused, sentence+"; the harness failed: "+c.run.HarnessError)
 			return
 		}
+		if stall := c.stalled(l.From, l.From+l.Bound); stall != nil {
+			c.excused = append(c.excused, sentence+"; the machine stalled meanwhile: "+eventLine(stall))
+			return
+		}
 		c.violate(Violation{Kind: KindCoreNotServing, Time: l.From + l.Bound, Nodes: l.Core, Sentence: sentence, Evidence: l.Missing})
 	}
 }
@@ -420,6 +424,8 @@ func (c *recovery) Finish() Verdict {
 }
 
 // mayTrustClocks reports whether times of different nodes may be compared: no fault has touched their clocks.
-func (c *recovery) mayTrustClocks() bool {
-	return !slices.ContainsFunc(c.faults, func(f *history.Fault) bool { return strings.HasPrefix(f.Kind, "clock") })
+func (c *recovery) mayTrustClocks() bool { return trustedClocks(c.faults) }
+
+func trustedClocks(faults []*history.Fault) bool {
+	return !slices.ContainsFunc(faults, func(f *history.Fault) bool { return strings.HasPrefix(f.Kind, "clock") })
 }

@@ -92,6 +92,20 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(6)
 			s.ends(30)
 		}, Holds, "3 times", nil},
+		{"a split vote, and another fault before its round is over", func(s *story) {
+			s.at(1.2)
+			s.event(3, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.at(2.6)
+			s.event(2, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
+			asked := s.faults[0].Effective + 4*second
+			s.faults[0].HealAsked = s.faults[0].Effective + 7*second/2
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.faults = append(s.faults, &history.Fault{ID: 2, Kind: "kill", Nodes: []int32{2}, Asked: asked, Effective: asked + 1, HealAsked: asked + second, Healed: asked + second})
+			s.takesOver(9)
+			s.writes(history.OK, 9.1, 30, 0.01)
+			s.rejoins(9.5)
+			s.ends(30)
+		}, Holds, "", nil},
 		{"a failover that takes long because messages are lost", func(s *story) {
 			s.run.Contract.LossPPM = 10_000
 			s.faults[0].HealAsked += 10 * second
@@ -258,6 +272,15 @@ func TestRecovery(t *testing.T) {
 	s.faults[0].HealAsked -= 2 * second // no failover is due
 	s.faults[0].Healed = s.now + 100*second
 	wants(t, feed(newRecovery(&s.run), s), NotApplicable, "no recovery could be watched")
+}
+
+// A core that is late while the machine stands still proves nothing.
+func TestRecoveryOfACoreOnAMachineThatStalls(t *testing.T) {
+	s := newStory()
+	s.run.Liveness = &history.Liveness{Core: []int32{1, 3}, Others: "kill", From: s.now, Bound: second, Missing: []string{"no raft leader in the core"}}
+	s.now += second / 2
+	s.event(0, &history.Stall{Nanos: second / 4})
+	wants(t, feed(newRecovery(&s.run), s), Inconclusive, "the machine stalled meanwhile")
 }
 
 func TestRecoveryOfACore(t *testing.T) {

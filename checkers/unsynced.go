@@ -18,29 +18,38 @@ import (
 // It rests on the nodes' own events, which are held against each other by metadata-agreement and epoch-monotonic.
 type unsynced struct {
 	on      bool
-	applied map[uint64]*history.Apply // by raft index
+	applied map[uint64]entryAt // by raft index
+}
+
+// entryAt is an applied entry and the earliest time at which a node told of it: those that start later tell of it again.
+type entryAt struct {
+	*history.Apply
+	time int64
 }
 
 func newUnsynced(run *history.Run) unsynced {
-	return unsynced{on: run.Contract.Flush == "none", applied: map[uint64]*history.Apply{}}
+	return unsynced{on: run.Contract.Flush == "none", applied: map[uint64]entryAt{}}
 }
 
 func (u *unsynced) see(e *history.Event) {
 	if a, ok := e.Body.(*history.Apply); ok && u.on && a.Outcome == history.Applied && (a.Command == "register_broker" || len(a.Changes) > 0) {
-		u.applied[a.Index] = a
+		if old, known := u.applied[a.Index]; !known || e.Time < old.time {
+			u.applied[a.Index] = entryAt{a, e.Time}
+		}
 	}
 }
 
-// exempt lists the partitions of which nothing is claimed, each with the reason.
+// exempt lists the partitions of which nothing is claimed, each with the reason. A registration before the fault took nothing from anybody: restarts
+// come back without a loss as well. Where clocks were made wrong, before and after cannot be told from each other.
 func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
 	out := map[partition]string{}
 	lost := map[int32]*history.Fault{} // what may have taken unsynced records from a node, the first of it
 	for _, f := range faults {
-		if f.Kind != "power-loss" && f.Kind != "fsync-error" || !u.on {
+		if f.Kind != "power-loss" && f.Kind != "fsync-error" || !u.on || f.Asked == 0 {
 			continue
 		}
 		for _, n := range f.Nodes {
-			if lost[n] == nil {
+			if lost[n] == nil || f.Asked < lost[n].Asked {
 				lost[n] = f
 			}
 		}
@@ -48,6 +57,7 @@ func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
 	if len(lost) == 0 {
 		return out
 	}
+	trusted := trustedClocks(faults)
 	isr := map[partition][]int32{}
 	for _, index := range slices.Sorted(maps.Keys(u.applied)) {
 		a := u.applied[index]
@@ -58,7 +68,7 @@ func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
 			continue
 		}
 		var id int32
-		if _, err := fmt.Sscanf(a.Key, "broker-%d", &id); err != nil || lost[id] == nil {
+		if _, err := fmt.Sscanf(a.Key, "broker-%d", &id); err != nil || lost[id] == nil || trusted && a.time < lost[id].Asked {
 			continue
 		}
 		for p, members := range isr {

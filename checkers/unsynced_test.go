@@ -41,6 +41,15 @@ func TestAckedRecordsOfUnsyncedReplicas(t *testing.T) {
 			s.run.Contract.Flush = "sync"
 			gone(s)
 		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		{"it was the last one only when it came back earlier, with all it had", func(s *ledgerStory) {
+			s.run.Contract.Flush = "none"
+			s.enter(1, 1, changes("set_partition_leader", change(2, 1, 1, 2)), 1, 2, 3)
+			s.registers(2, change(2, 2, 2, 2))
+			s.enter(1, 1, changes("change_isr", change(2, 2, 3, 1, 2, 3)), 1, 2, 3)
+			s.faults = append(s.faults, &history.Fault{ID: 1, Kind: "power-loss", Nodes: []int32{2}, Asked: s.tick(), Effective: s.tick()})
+			s.registers(2, change(1, 3, 4, 1, 3))
+			gone(s)
+		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
 		{"another was in sync", func(s *ledgerStory) {
 			s.lastLosesPower(2, "kill")
 			s.faults[0].Kind = "power-loss"
