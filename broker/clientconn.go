@@ -3,11 +3,14 @@ package broker
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"soak/broker/core"
 	"soak/broker/wire"
@@ -21,8 +24,9 @@ type clientConn struct {
 	cancel context.CancelFunc
 	closed atomic.Bool // nothing of it is given to the core any more
 
-	slots chan struct{} // a token for each request read whose answer is not written
-	out   chan []byte   // frames to write; empty: settles a request; nil: the end
+	slots chan struct{}       // a token for each request read whose answer is not written
+	room  *semaphore.Weighted // bytes of requests that are not yet answered
+	out   chan []byte         // frames to write; empty: settles a request; nil: the end
 
 	mu    sync.Mutex
 	sizes []int // of the requests that the core has not answered, in order
@@ -73,6 +77,9 @@ func (c *clientConn) read(cs *clients) {
 		if err != nil {
 			if !gone(err) {
 				cs.malformed.Add(1)
+				if errors.Is(err, wire.ErrTooLarge) {
+					cs.oversized.Add(1)
+				}
 				cs.log.Warn("client connection closed", "remote", c.c.RemoteAddr().String(), "error", err.Error())
 			}
 			return
@@ -94,6 +101,9 @@ func (c *clientConn) next(cs *clients, r *bufio.Reader) (*core.ClientRequest, er
 	case c.slots <- struct{}{}:
 	case <-c.ctx.Done():
 		return nil, c.ctx.Err()
+	}
+	if err := c.room.Acquire(c.ctx, int64(size)); err != nil { // first: who waits here takes nothing from others
+		return nil, err
 	}
 	if err := cs.inFlight.Acquire(c.ctx, int64(size)); err != nil {
 		return nil, err

@@ -33,13 +33,14 @@ const (
 type clients struct {
 	in       *inbox
 	log      *slog.Logger
-	max      int // connections
-	maxBytes int // of one request
+	max      int   // connections
+	maxBytes int   // of one request
+	maxHeld  int64 // of requests of one connection that are not yet answered
 	inFlight *semaphore.Weighted
 	decode   chan struct{}
 
-	accepted, refused, malformed atomic.Int64
-	flying                       atomic.Int64 // bytes
+	accepted, refused, malformed, oversized atomic.Int64
+	flying                                  atomic.Int64 // bytes
 
 	mu     sync.Mutex
 	conns  map[core.ConnID]*clientConn
@@ -50,7 +51,7 @@ type clients struct {
 
 func newClients(in *inbox, o Options, log *slog.Logger) *clients {
 	return &clients{
-		in: in, log: log, max: o.MaxConnections, maxBytes: o.MaxRequestBytes,
+		in: in, log: log, max: o.MaxConnections, maxBytes: o.MaxRequestBytes, maxHeld: o.MaxConnectionBytes,
 		inFlight: semaphore.NewWeighted(o.MaxInFlightBytes),
 		decode:   make(chan struct{}, decoders),
 		conns:    map[core.ConnID]*clientConn{},
@@ -98,7 +99,7 @@ func (c *clients) start(nc net.Conn) bool {
 	}
 	c.accepted.Add(1)
 	c.last++
-	conn := &clientConn{id: c.last, c: nc, out: make(chan []byte, maxUnanswered+1), slots: make(chan struct{}, maxUnanswered)}
+	conn := &clientConn{id: c.last, c: nc, out: make(chan []byte, maxUnanswered+1), slots: make(chan struct{}, maxUnanswered), room: semaphore.NewWeighted(c.maxHeld)}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
 	c.conns[conn.id] = conn
 	c.alive.Go(func() { conn.read(c) })
@@ -141,6 +142,7 @@ func (c *clients) answer(id core.ConnID, frame []byte) {
 		return
 	}
 	for _, n := range conn.takeSizes(1) {
+		conn.room.Release(int64(n))
 		c.release(n)
 	}
 	if frame == nil {

@@ -129,6 +129,36 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 	})
 }
 
+// One connection holds no more than its share: its next request is not read, and others go on.
+func TestBytesOfOneConnectionAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &fakeNode{}
+		r := newRig(t, Options{MaxRequestBytes: 2048, MaxConnectionBytes: 2048, MaxInFlightBytes: 1 << 20}, n)
+		defer r.stop()
+		a, b := r.dial(t), r.dial(t)
+		a.send(1, padded(1500))
+		synctest.Wait()
+		go a.c.Write(encode(2, padded(1500)))
+		synctest.Wait()
+		b.send(3, padded(1500))
+		synctest.Wait()
+		if got := n.requests(); len(got) != 2 || got[1].Corr != 3 {
+			t.Fatalf("%d requests reached the core, want one of each connection", len(got))
+		}
+		r.clients.answer(n.requests()[0].Conn, nil) // settles the first
+		synctest.Wait()
+		if got := n.requests(); len(got) != 3 || got[2].Corr != 2 {
+			t.Fatalf("%d requests reached the core after room was made", len(got))
+		}
+		a.c.Close()
+		b.c.Close()
+		synctest.Wait()
+		if got := r.clients.flying.Load(); got != 0 {
+			t.Errorf("%d bytes are in flight after both connections have ended", got)
+		}
+	})
+}
+
 func TestWhatIsNotARequestEndsTheConnection(t *testing.T) {
 	for name, bytes := range map[string][]byte{
 		"oversized":   {0x00, 0x00, 0x08, 0x01, 0, 3, 0, 1},
@@ -155,6 +185,9 @@ func TestWhatIsNotARequestEndsTheConnection(t *testing.T) {
 				}
 				if got := r.clients.malformed.Load(); got != 1 {
 					t.Errorf("%d counted", got)
+				}
+				if got := r.clients.oversized.Load(); (got == 1) != (name == "oversized" || name == "negative") {
+					t.Errorf("%d counted as oversized", got)
 				}
 				if got := r.clients.flying.Load(); got != 0 {
 					t.Errorf("%d bytes in flight", got)

@@ -50,6 +50,7 @@ var (
 	acceptedDesc    = desc("client_connections_accepted_total", "Client connections accepted.")
 	refusedDesc     = desc("client_connections_refused_total", "Client connections refused at the limit.")
 	malformedDesc   = desc("malformed_requests_total", "Client connections ended because of what they sent.")
+	oversizedDesc   = desc("oversized_requests_total", "Client connections ended because of a request beyond the size limit; malformed requests include them.")
 	inFlightDesc    = desc("bytes_in_flight", "Bytes of requests read and not yet answered.")
 	droppedDesc     = desc("peer_frames_dropped_total", "Messages to a peer that were dropped.", "peer")
 )
@@ -71,6 +72,7 @@ func (a *admin) Collect(ch chan<- prometheus.Metric) {
 	put(acceptedDesc, prometheus.CounterValue, float64(a.clients.accepted.Load()))
 	put(refusedDesc, prometheus.CounterValue, float64(a.clients.refused.Load()))
 	put(malformedDesc, prometheus.CounterValue, float64(a.clients.malformed.Load()))
+	put(oversizedDesc, prometheus.CounterValue, float64(a.clients.oversized.Load()))
 	put(inFlightDesc, prometheus.GaugeValue, float64(a.clients.flying.Load()))
 	for id, p := range a.peers.senders {
 		put(droppedDesc, prometheus.CounterValue, float64(p.dropped.Load()), strconv.Itoa(int(id)))

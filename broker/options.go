@@ -42,6 +42,9 @@ type Options struct {
 	MaxConnections   int   // of clients, default 1000
 	MaxRequestBytes  int   // of one request, default 8 MiB
 	MaxInFlightBytes int64 // requests read and not yet answered, default 128 MiB
+	// MaxConnectionBytes is how much of that one connection may hold, default 32 MiB, or MaxInFlightBytes if that is less: one client alone must not
+	// keep the others from being read.
+	MaxConnectionBytes int64
 
 	Stdout io.Writer // events and log, one line of JSON each
 	FS     vfs.FS    // default the operating system's
@@ -135,9 +138,12 @@ func (o Options) complete() (Options, error) {
 	if o.MaxInFlightBytes == 0 {
 		o.MaxInFlightBytes = 128 << 20
 	}
-	if o.MaxConnections < 1 || o.MaxRequestBytes < 1024 || o.MaxInFlightBytes < int64(o.MaxRequestBytes) {
-		return o, configError("limits: 1 connection or more, requests of 1024 bytes or more, and room in flight for at least one of them",
-			"limits of %d connections, %d bytes a request, %d bytes in flight", o.MaxConnections, o.MaxRequestBytes, o.MaxInFlightBytes)
+	if o.MaxConnectionBytes == 0 {
+		o.MaxConnectionBytes = min(max(32<<20, int64(o.MaxRequestBytes)), o.MaxInFlightBytes)
+	}
+	if o.MaxConnections < 1 || o.MaxRequestBytes < 1024 || o.MaxConnectionBytes < int64(o.MaxRequestBytes) || o.MaxInFlightBytes < o.MaxConnectionBytes {
+		return o, configError("limits: 1 connection or more, requests of 1024 bytes or more, room for at least one of them on a connection, and no less in all",
+			"limits of %d connections, %d bytes a request, %d bytes in flight on a connection and %d in all", o.MaxConnections, o.MaxRequestBytes, o.MaxConnectionBytes, o.MaxInFlightBytes)
 	}
 	if o.Stdout == nil {
 		return o, errors.New("broker: Options.Stdout is nil")

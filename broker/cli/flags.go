@@ -55,6 +55,7 @@ func newFlags() *flags {
 	s.BoolVar(&o.FaultShim, "fault-shim", false, "let the admin server break the disk when asked to, and take the power: for fault injection alone")
 	s.IntVar(&o.MaxConnections, "max-connections", 1000, "client connections at a time")
 	s.IntVar(&o.MaxRequestBytes, "max-request-bytes", wire.MaxRequest, "size of one request")
+	s.Int64Var(&o.MaxConnectionBytes, "max-connection-bytes", 0, "size of one connection's requests that are not yet answered (default 32 MiB)")
 	s.Int64Var(&o.MaxInFlightBytes, "max-in-flight-bytes", 128<<20, "size of all requests that are not yet answered")
 	s.IntVar(&f.ownerFD, "owner-fd", -1, "inherited pipe; stop when its other end is closed")
 	return f
