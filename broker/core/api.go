@@ -35,6 +35,8 @@ type Config struct {
 	MaxRecordBatch     int32 // bytes, default 1 MiB
 	MaxFetchBytes      int32 // bytes a fetch answer holds at most, default 8 MiB
 	MaxQueuedDiskBytes int64 // beyond it produce waits, default 64 MiB
+
+	RetentionCheck time.Duration // how often a leader looks for segments that retention has ended, default 30 s
 	// SnapshotEntries is after how many raft entries the metadata are stored as a snapshot, and the entries up to it dropped but for
 	// a quarter of that many, so that a follower slightly behind needs no snapshot. Default 10,000.
 	SnapshotEntries int64
@@ -221,9 +223,21 @@ const (
 	OpLogTruncate
 	// OpLogDelete removes a partition's log.
 	OpLogDelete
+	// OpLogRetain removes segments from a log's beginning, as Retain says; its completion's End is where the log begins then.
+	OpLogRetain
+	// OpLogRestart empties a log (creating it if absent) and has it begin at Offset.
+	OpLogRestart
 	// OpLogRead reads whole batches from the batch that holds Offset on, at most Max bytes but at least one batch.
 	OpLogRead
 )
+
+// Retention says which segments of a log's beginning may go. A segment goes as a whole, and none goes before an earlier one.
+type Retention struct {
+	Below  int64 // only what lies below this offset
+	Until  int64 // all that lies below this offset; 0: nothing is to go for that
+	Before int64 // what holds no record of this time or later, in ms since 1970; a record without a time is of no time. 0: nothing is to go for its age
+	Bytes  int64 // the oldest of a log that is as large without them; negative: nothing is to go for the log's size
+}
 
 // DiskOp is one disk operation. Raft saves form one queue, writes to partition logs another, reads a pool: order is
 // kept within the raft queue and within one partition's writes. A completion (DiskDone) is due for every operation.
@@ -245,4 +259,7 @@ type DiskOp struct {
 	Max    int32
 	Data   []byte
 	Epochs []EpochStart // OpLogAppend: epochs that begin within Data, for the log's epoch index
+
+	Retain  Retention // OpLogRetain
+	Segment int64     // OpLogAppend: bytes to which a segment grows, 0: the directory's own
 }

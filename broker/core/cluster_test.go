@@ -247,6 +247,7 @@ type testDisk struct {
 
 type testLog struct {
 	batches []testBatch
+	start   int64
 	end     int64
 	epochs  []EpochStart
 }
@@ -271,7 +272,7 @@ func (d *testDisk) boot() Boot {
 	b := Boot{First: len(d.entries) == 0 && d.snap == nil && d.hs == nil, HardState: d.hs, Snapshot: d.snap, BaseIndex: d.base, BaseTerm: d.term, Entries: d.entries}
 	for _, id := range d.ids {
 		if l := d.logs[id]; l != nil {
-			b.Logs = append(b.Logs, LogInfo{ID: id, End: l.end, Epochs: l.epochs, Producers: l.producers()})
+			b.Logs = append(b.Logs, LogInfo{ID: id, Start: l.start, End: l.end, Epochs: l.epochs, Producers: l.producers()})
 		}
 	}
 	return b
@@ -331,6 +332,26 @@ func (d *testDisk) do(op DiskOp) *DiskDone {
 			l.epochs = l.epochs[:len(l.epochs)-1]
 		}
 		done.End, done.Producers = l.end, l.producers()
+	case OpLogRetain: // a batch is a segment
+		l := d.log(op.Part)
+		size := int64(0)
+		for _, b := range l.batches {
+			size += int64(len(b.data))
+		}
+		for len(l.batches) > 0 {
+			b := l.batches[0]
+			h, _ := batch.ParseHeader(b.data)
+			aged := op.Retain.Before > 0 && h.MaxTimestamp > 0 && h.MaxTimestamp < op.Retain.Before
+			more := len(l.batches) > 1 && (b.next <= op.Retain.Until || op.Retain.Bytes >= 0 && size-int64(len(b.data)) >= op.Retain.Bytes)
+			if b.next > op.Retain.Below || !aged && !more {
+				break
+			}
+			size -= int64(len(b.data))
+			l.batches, l.start = l.batches[1:], b.next
+		}
+		done.End = l.start
+	case OpLogRestart:
+		*d.log(op.Part) = testLog{start: op.Offset, end: op.Offset}
 	case OpLogDelete:
 		delete(d.logs, op.Part)
 	case OpLogRead:

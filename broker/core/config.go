@@ -44,6 +44,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxQueuedDiskBytes == 0 {
 		c.MaxQueuedDiskBytes = 64 << 20
 	}
+	def(&c.RetentionCheck, 30*time.Second)
 	if c.SnapshotEntries == 0 {
 		c.SnapshotEntries = 10_000
 	}

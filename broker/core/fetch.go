@@ -284,7 +284,7 @@ func (n *Node) answerFetch(c *fetchCall) {
 		r := p.r
 		epoch, end, diverges := r.divergesAt(p.q.LastFetchedEpoch, p.q.FetchOffset)
 		if !diverges && (p.q.FetchOffset < r.start || p.q.FetchOffset > r.end) {
-			p.a.ErrorCode = errOffsetOutOfRange
+			p.a.ErrorCode, p.a.LogStartOffset = errOffsetOutOfRange, r.start
 			continue
 		}
 		p.a.HighWatermark, p.a.LastStableOffset, p.a.LogStartOffset = r.hw, r.hw, r.start
@@ -340,6 +340,8 @@ func (n *Node) coldRead(c *fetchCall, p *fetchPart, limit int64, most int) {
 		switch {
 		case code == errNone && (r.truncations != truncations || c.kind != fetchDebug && r.state.LeaderEpoch != epoch):
 			code = errNotLeader
+		case code == errNone && p.q.FetchOffset < r.start:
+			code, p.a.LogStartOffset = errOffsetOutOfRange, r.start // retention was quicker
 		case code == errNone && d.Err != nil:
 			code = errStorage
 		}

@@ -46,7 +46,7 @@ const (
 
 // follow begins to follow the partition's leader. Where the logs differ is found by the first fetch.
 func (n *Node) follow(r *replica) {
-	r.leaderHW, r.retryAt = -1, 0
+	r.leaderHW, r.leaderStart, r.retryAt = -1, 0, 0
 	i, ok := slices.BinarySearchFunc(n.repl.fetchers, r.state.Leader, func(f *fetcher, id int32) int { return int(f.leader) - int(id) })
 	if !ok {
 		n.repl.fetchers = slices.Insert(n.repl.fetchers, i, &fetcher{leader: r.state.Leader, patience: fetchPatience})
@@ -155,13 +155,26 @@ func (n *Node) onPeerFetchResp(from int32, fromBoot uint64, m *PeerFetchResp) {
 // fetched takes one partition of an answer that fits what was asked.
 func (n *Node) fetched(r *replica, a *kmsg.FetchResponseTopicPartition) {
 	switch {
+	case a.ErrorCode == errOffsetOutOfRange && a.LogStartOffset > r.end && !r.retaining:
+		n.restartLog(r, a.LogStartOffset)
+		return
 	case a.ErrorCode != errNone:
 		n.fetchLater(r, fetchRetry)
 		return
 	case a.DivergingEpoch.Epoch >= 0 && a.DivergingEpoch.EndOffset >= 0:
-		n.truncateLog(r, r.truncateTo(a.DivergingEpoch.Epoch, a.DivergingEpoch.EndOffset))
+		to := r.truncateTo(a.DivergingEpoch.Epoch, a.DivergingEpoch.EndOffset)
+		switch {
+		case r.retaining: // where the log begins is about to change
+			n.fetchLater(r, fetchRetry)
+		case to <= a.LogStartOffset && r.start < a.LogStartOffset, a.DivergingEpoch.EndOffset < r.start:
+			// Where the two logs part lies before one of them begins: whether what stands there is what was committed, nobody can tell any more.
+			n.restartLog(r, max(a.LogStartOffset, 0))
+		default:
+			n.truncateLog(r, to)
+		}
 		return
 	}
+	n.retainUntil(r, a.LogStartOffset)
 	if len(a.RecordBatches) > 0 {
 		hs, err := checkFetched(a.RecordBatches, r.end, r.epochBefore(r.end), r.state.LeaderEpoch)
 		if err != nil {

@@ -73,10 +73,11 @@ type replica struct {
 	waitDurable []*produceWait // acks=1, ascending target
 
 	// as follower
-	fetch    *fetcher
-	leaderHW int64 // the leader's, as of its last answer
-	retryAt  int64 // not asked for before: the last answer was an error
-	asked    askedFetch
+	fetch       *fetcher
+	leaderHW    int64 // the leader's, as of its last answer
+	leaderStart int64 // the same of its log start, as far as it was acted on
+	retryAt     int64 // not asked for before: the last answer was an error
+	asked       askedFetch
 
 	isTouched, isISRDue, isMoved bool
 }
@@ -93,6 +94,7 @@ func (n *Node) initReplication(boot Boot) {
 	}
 	n.repl.swept = n.now
 	n.after(n.cfg.ReplicaLag/2, n.sweepReplicas)
+	n.after(n.cfg.RetentionCheck, n.checkRetention)
 }
 
 // addReplica makes the replica of a partition, with an empty log.

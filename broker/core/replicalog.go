@@ -18,6 +18,7 @@ type replicaLog struct {
 
 	writes      []*logWrite      // appends and truncations under way, in their order
 	producers   *producers.Table // of the whole log; nil while a truncation is under way and what is left not known
+	retaining   bool             // an OpLogRetain is under way
 	truncations uint64           // a cold read that began at another count may hold what was cut
 	cache       cache
 }
@@ -115,7 +116,7 @@ func (n *Node) appendLog(r *replica, data []byte, hs []batch.Header) {
 	}
 	n.noteProducers(r, hs)
 	r.onDisk = true
-	n.write(r, &logWrite{end: r.end, bytes: int64(len(data))}, DiskOp{Kind: OpLogAppend, Sync: n.cfg.Flush == FlushSync, Offset: base, Data: data, Epochs: begun})
+	n.write(r, &logWrite{end: r.end, bytes: int64(len(data))}, DiskOp{Kind: OpLogAppend, Sync: n.cfg.Flush == FlushSync, Offset: base, Data: data, Epochs: begun, Segment: n.segmentBytes(r)})
 	r.cache.evict(n.cacheLimit(), r.durable)
 	n.touch(r)
 	n.noteMoved(r)

@@ -111,8 +111,24 @@ func (d *Dir) write(op *core.DiskOp) (on target, end int64, err error) {
 				return nil, 0, err
 			}
 		}
+		if op.Segment > 0 {
+			l.SetSegmentBytes(op.Segment)
+		}
 		err = l.Append(op.Offset, op.Data)
 		return l, l.End(), err
+	case core.OpLogRetain:
+		if l == nil {
+			return nil, 0, nil
+		}
+		start, err := l.Retain(partlog.Retention(op.Retain))
+		return l, start, err
+	case core.OpLogRestart:
+		if l == nil {
+			if l, err = d.openLog(op.Part); err != nil {
+				return nil, 0, err
+			}
+		}
+		return l, op.Offset, l.Restart(op.Offset)
 	case core.OpLogTruncate:
 		if l == nil {
 			return nil, 0, nil

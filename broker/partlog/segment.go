@@ -20,6 +20,8 @@ type segment struct {
 	base int64 // first offset, the file's name
 	next int64 // one past the last offset
 	size int64 // bytes of whole batches
+	// maxTime is the latest time that a batch was given, in ms since 1970. After a truncation it may be that of one that is gone.
+	maxTime int64
 	// index holds the first batch, and then each batch that begins IndexBytes or more behind the last one held.
 	index []indexEntry
 }
@@ -63,6 +65,7 @@ func (s *segment) add(h batch.Header, every int64) {
 	}
 	s.size += h.Size
 	s.next = h.NextOffset()
+	s.maxTime = max(s.maxTime, h.MaxTimestamp)
 }
 
 // cutTo forgets what stands from pos on, where the batch with base offset next began.

@@ -44,3 +44,12 @@ func By(b []byte, producer int64, epoch int16, sequence int32) []byte {
 	be.PutUint32(b[17:], batch.CRC(b))
 	return b
 }
+
+// At gives a batch a time, in ms since 1970, and answers it.
+func At(b []byte, ms int64) []byte {
+	be := binary.BigEndian
+	be.PutUint64(b[27:], uint64(ms))
+	be.PutUint64(b[35:], uint64(ms))
+	be.PutUint32(b[17:], batch.CRC(b))
+	return b
+}
