@@ -102,7 +102,7 @@ func (s *Scenario) Drawn(seed uint64) *Scenario {
 	if len(m.Kinds) == 0 {
 		return c
 	}
-	d := &mixer{Rand: gen.NewRand(seed ^ mixSalt), s: c, m: m, period: max(m.Period.In(s.ElectionInterval), time.Second)}
+	d := &mixer{Rand: gen.NewRand(seed ^ mixSalt), s: c, m: m, period: max(m.Period.In(s.ElectionInterval), s.longFault()*3/2)}
 	quiet := 0 // which of the next periods, for each round of m.Quiet
 	first := time.Duration(s.Steady) * s.ElectionInterval
 	for i, at := 0, first+s.ElectionInterval/4; at+d.period <= s.load() && len(c.Faults) < maxMixSteps; i, at = i+1, at+d.period {
@@ -118,6 +118,11 @@ func (s *Scenario) Drawn(seed uint64) *Scenario {
 		return int(a.At.In(s.ElectionInterval)/time.Millisecond - b.At.In(s.ElectionInterval)/time.Millisecond)
 	})
 	return c
+}
+
+// longFault is how long a fault lasts at least that the election service meets.
+func (s *Scenario) longFault() time.Duration {
+	return max(s.SessionTimeout+s.ElectionInterval+windowSlack, leaderWindow)
 }
 
 // mixer draws the periods of a mix one after the other.
@@ -149,13 +154,13 @@ func (d *mixer) millis(low, high time.Duration) time.Duration {
 func (d *mixer) fill(at time.Duration) {
 	leader := d.busy%2 == 0
 	d.busy++
-	count := 1 + d.Intn(d.m.Most)
-	overlap := count > 1 && d.Intn(3) == 0
+	long := d.s.longFault()
 	room := d.period * 2 / 3
+	count := min(1+d.Intn(d.m.Most), max(1, int(room/long))) // each may last long
+	overlap := count > 1 && d.Intn(3) == 0
 	share := room / time.Duration(count)
 	for i := range count {
 		f := Fault{Kind: d.kind(), At: Fixed(at + share*time.Duration(i) + d.millis(0, share/4)), Overlap: overlap && i > 0}
-		long := d.s.SessionTimeout + d.s.ElectionInterval + windowSlack
 		f.For = Fixed(d.millis(share/4, share*2/3))
 		if d.Intn(2) == 0 || i == 0 && leader {
 			f.For = Fixed(max(f.For.Fixed, long))
