@@ -97,7 +97,7 @@ func TestWrittenFaultsStayBesideAMix(t *testing.T) {
 
 func TestMixesThatCannotBe(t *testing.T) {
 	for lines, want := range map[string]string{
-		"mix: {kinds: [kill]}":                                               "mix: period is missing",
+		"mix: {kinds: [kill]}":                        "mix: period is missing",
 		"mix: {period: 20s}":                          "mix: kinds is missing: there would be nothing to draw",
 		"mix: {period: 20s, kinds: [kill], quiet: 1}": "mix: quiet: 1 would leave every period quiet",
 		"mix: {period: 20s, kinds: [kil]}":            `mix: kinds: "kil" cannot be drawn`,
@@ -105,8 +105,8 @@ func TestMixesThatCannotBe(t *testing.T) {
 		"mix: {period: 20s, kinds: [kill], most: 9}":  "mix: most: 9 is not between 1 and 8",
 		"mix: {period: 20s, kinds: [kill], each: 2}":  `mix: unknown field "each"`,
 		"mix: {period: 20s, kinds: [kill, {a: b}]}":   `mix: kinds: "{" cannot be drawn`,
-		"mix: {period: soon, kinds: [kill]}":                                 `mix: period: "soon" is neither a number of election intervals (2.5) nor a duration (5s)`,
-		"mix: [kill]": "mix: want fields (name: value)",
+		"mix: {period: soon, kinds: [kill]}":          `mix: period: "soon" is neither a number of election intervals (2.5) nor a duration (5s)`,
+		"mix: [kill]":                                 "mix: want fields (name: value)",
 	} {
 		_, err := Parse("m.yaml", []byte("topics: [{name: a}]\n"+lines+"\n"))
 		if e, ok := err.(*Error); !ok || e.Msg != want || e.Line == 0 {
