@@ -66,7 +66,7 @@ func goodRun() *story {
 }
 
 // needMore are the checkers that a run of some seconds does not suffice for.
-var needMore = map[string]bool{LatencyQuiet: true}
+var needMore = map[string]bool{Progress: true, LatencyQuiet: true}
 
 func TestJudgeASoundRun(t *testing.T) {
 	s := goodRun()

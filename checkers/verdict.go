@@ -157,6 +157,8 @@ func catalogue() []entry {
 			func(s *shared) Checker { return newBalance(s.run) }},
 		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
 			func(s *shared) Checker { return newRecovery(s.run) }},
+		{Info{Progress, "while a fault leaves a majority whole, every partition goes on acknowledging writes", false},
+			func(s *shared) Checker { return newProgress(s.run) }},
 		{Info{LatencyQuiet, "in time without faults writes are acknowledged, and consumers given what is there, within a bound", false},
 			func(s *shared) Checker { return newLatencyQuiet(s.run) }},
 		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
@@ -182,6 +184,7 @@ const (
 	Claims                = "claims"
 	Balance               = "balance"
 	Recovery              = "recovery"
+	Progress              = "progress"
 	LatencyQuiet          = "latency-quiet"
 	NoCrash               = "no-crash"
 	Coverage              = "coverage"
