@@ -13,7 +13,7 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 	run := &history.Run{
 		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
 		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted, Needs: bugs.Needs(planted),
-		Minimums: s.Minimums, Contract: Contract(s),
+		Minimums: s.Minimums, Contract: Contract(s), Noise: noise(s.Sim),
 	}
 	run.Contract.LossPPM = s.Sim.DropPPM
 	for _, t := range s.Topics {
@@ -24,6 +24,22 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 		run.RecordTopics = append(run.RecordTopics, info)
 	}
 	return run
+}
+
+// noise names what a simulated machine does all the time that a client may have to wait out.
+func noise(m scenario.Sim) []string {
+	var out []string
+	for _, n := range []struct {
+		is   bool
+		what string
+	}{
+		{m.DropPPM > 0, "messages are lost"}, {m.ResetPPM > 0, "connections are reset"}, {m.SpikePPM > 0, "links are slow for a while"}, {m.SlowNode > 0, "a node is slow"},
+	} {
+		if n.is {
+			out = append(out, n.what)
+		}
+	}
+	return out
 }
 
 // Contract is what the reference broker and these clients promise in this version.

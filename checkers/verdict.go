@@ -157,6 +157,10 @@ func catalogue() []entry {
 			func(s *shared) Checker { return newBalance(s.run) }},
 		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
 			func(s *shared) Checker { return newRecovery(s.run) }},
+		{Info{Progress, "while a fault leaves a majority whole, every partition goes on acknowledging writes", false},
+			func(s *shared) Checker { return newProgress(s.run) }},
+		{Info{LatencyQuiet, "in time without faults writes are acknowledged, and consumers given what is there, within a bound", false},
+			func(s *shared) Checker { return newLatencyQuiet(s.run) }},
 		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
 			func(s *shared) Checker { return newNoCrash(s.run) }},
 		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
@@ -180,6 +184,8 @@ const (
 	Claims                = "claims"
 	Balance               = "balance"
 	Recovery              = "recovery"
+	Progress              = "progress"
+	LatencyQuiet          = "latency-quiet"
 	NoCrash               = "no-crash"
 	Coverage              = "coverage"
 )

@@ -21,6 +21,7 @@ type Run struct {
 	Bugs             []string    `json:"bugs,omitempty"`
 	Needs            []string    `json:"needs,omitempty"` // kinds of fault without which the run proves nothing: what its planted bugs cannot show without
 	Machine          Machine     `json:"machine"`
+	Noise            []string    `json:"noise,omitempty"` // what slows a simulated machine besides the faults: "messages are lost"
 	Phases           []Phase     `json:"phases,omitempty"`
 	Liveness         *Liveness   `json:"liveness,omitempty"` // of runs with such a phase that came to it
 	Contract         Contract    `json:"contract"`

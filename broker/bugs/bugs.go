@@ -36,6 +36,7 @@ const (
 	PipelinedReorder
 	AckBeforeFsync
 	TornTailFatal
+	LostWakeup
 )
 
 // Name is the bug's name for --bug.
@@ -249,6 +250,15 @@ var Catalogue = []Entry{
 		Trigger:   "a loss of power while a log is being written, or a disk that fills up in the middle of a record",
 		Symptom:   "the node does not start again",
 		Checkers:  []string{"no-crash"},
+		May:       []string{"recovery"},
+	},
+	{
+		Bug: LostWakeup, Name: "lost-wakeup",
+		Source:    "KAFKA-14334 (a delayed request is not completed when the high watermark moves); a Kafka-compatible broker's commits that stalled until the next write",
+		Mechanism: "when the high watermark passes several waiting requests at once, one of them is answered and the others are left waiting",
+		Trigger:   "none but load: two writes to one partition that become safe together",
+		Symptom:   "writes are answered by later ones, or by their time-out, in quiet as well",
+		Checkers:  []string{"latency-quiet"},
 		May:       []string{"recovery"},
 	},
 }

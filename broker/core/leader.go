@@ -107,6 +107,10 @@ func (n *Node) releaseHW(r *replica) {
 		} else {
 			n.produceDone(w)
 		}
+		if n.cfg.Bugs.Has(bugs.LostWakeup) && len(r.waitHW) > 0 && r.waitHW[0].target <= r.hw {
+			n.bugHit(bugs.LostWakeup)
+			return
+		}
 	}
 }
 

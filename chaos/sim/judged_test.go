@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,4 +108,22 @@ func TestSwarmSeedsAreClean(t *testing.T) {
 		}
 	}
 	t.Logf("asked %v\nproven %v", asked, proven)
+}
+
+// Operations that are still under way when the run ends are recorded with an unknown outcome: a record of one that is in the logs is nobody's phantom.
+func TestOperationsUnderWayAtTheEndAreRecorded(t *testing.T) {
+	s, err := scenario.Load("quick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const seed = 3 // with answers that come seconds late, some are awaited in vain
+	r, report, _ := judged(t, s, seed, bugs.Set(0).With(bugs.LostWakeup))
+	if !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, "operations had not ended") }) {
+		t.Fatalf("all operations ended, so that this shows nothing; notes: %q", r.Notes)
+	}
+	for _, v := range report.Verdicts {
+		if v.Checker == checkers.AckedRecords && v.Outcome != checkers.Holds || v.Checker == checkers.LatencyQuiet && v.Outcome != checkers.Violated {
+			t.Errorf("%s: %s: %s", v.Checker, v.Outcome, v.Reason)
+		}
+	}
 }

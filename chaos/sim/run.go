@@ -260,6 +260,9 @@ func (s *sim) act(a runloop.Action) {
 			s.pumpClients()
 		}
 	case runloop.Finished:
+		// What is still under way gets no answer any more. It is recorded with an unknown outcome: what it wrote may be in the logs.
+		s.clients.Crash(s.now, gen.AllClients)
+		s.pumpClients()
 		s.finished = true
 	}
 }

@@ -1,0 +1,125 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"soak/history"
+)
+
+// KindNoWrites is a partition that acknowledges nothing for longer than its bound, while a fault leaves it a majority that is whole.
+const KindNoWrites = "no-writes"
+
+// progressSlack is what clients may lose beside the cluster while a fault lasts: they may ask the faulty node first, and meet more than one
+// time-out of 3 s until they know better.
+const progressSlack = 2 * clientSlack
+
+// progress holds the side that must keep working to do so: while a fault takes a minority of the nodes away and the others are whole, every record
+// partition goes on acknowledging writes. recovery judges how soon another node leads; this, whether it then serves, for as long as the fault lasts.
+type progress struct {
+	recovery // what is known of faults, stalls, writes and ISRs
+
+	slowest time.Duration
+	short   int64 // partitions in faults that did not last long enough
+}
+
+func newProgress(run *history.Run) *progress {
+	c := &progress{recovery: *newRecovery(run)}
+	c.id = Progress
+	return c
+}
+
+// bound is from the effect of a fault, or from a write, to the next: another leader, the removal of a replica that lags from the ISR, and clients
+// that learn of it.
+func (c *progress) bound() time.Duration {
+	return c.failoverBound() + max(c.session(), time.Second) + progressSlack
+}
+
+// watched is the time in which the majority was whole and had nothing but this fault to bear. The fault's end counts as its part.
+func (c *progress) watched(f *history.Fault) window {
+	lasted := f.Effective + f.Lasted()
+	return window{f.Effective, min(lasted, c.undisturbed(f.Asked, f))}
+}
+
+// judge looks for a gap between the acknowledged writes of one partition while a fault lasted.
+func (c *progress) judge(f *history.Fault, p partition, states []isrAt) {
+	w, bound := c.watched(f), int64(c.bound())
+	full := false
+	for _, s := range states {
+		if s.time <= f.Asked {
+			full = s.full
+		}
+	}
+	if !full { // it began with less than it promises for
+		return
+	}
+	if w.to-w.from < bound {
+		c.short++
+		return
+	}
+	ops := c.writes[p] // ascending by their beginnings
+	var acked []int64
+	for _, op := range ops {
+		if op.Outcome == history.OK && op.Complete >= w.from && op.Complete <= w.to {
+			acked = append(acked, op.Complete)
+		}
+	}
+	slices.Sort(acked)
+	c.judged++
+	from := w.from
+	for _, to := range append(acked, w.to) {
+		if to-from > bound {
+			c.gap(f, p, ops, window{from, to})
+			return
+		}
+		c.slowest = max(c.slowest, time.Duration(to-from))
+		from = to
+	}
+}
+
+// gap reports time without a write, if clients tried in it early enough to have been served, and were not told that too few replicas are in sync.
+func (c *progress) gap(f *history.Fault, p partition, ops []*history.Operation, g window) {
+	limit := g.from + int64(c.bound()) - int64(progressSlack)
+	at, _ := slices.BinarySearchFunc(ops, g.from, func(op *history.Operation, t int64) int { return cmp.Compare(op.Invoke, t) })
+	refused := slices.ContainsFunc(ops[at:], func(op *history.Operation) bool {
+		return op.Invoke <= g.to && strings.HasPrefix(op.Error, "NOT_ENOUGH_REPLICAS")
+	})
+	if at == len(ops) || ops[at].Invoke > limit || refused {
+		c.cut++
+		return
+	}
+	c.late(KindNoWrites, p, f, g.from, c.bound(), f.Nodes, fmt.Sprintf("no write was acknowledged for %s while a majority was whole", time.Duration(g.to-g.from).Round(time.Millisecond)), []string{opLine(ops[at])})
+}
+
+// Finish implements Checker.
+func (c *progress) Finish() Verdict {
+	if c.mayTrustClocks() {
+		for _, t := range c.run.RecordTopics {
+			for n := range t.Partitions {
+				p := partition{t.Name, n}
+				slices.SortStableFunc(c.writes[p], func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
+				states := c.states(p)
+				for _, f := range c.faults {
+					if f.Proven() && outage(f) && len(f.Nodes) > 0 && 2*len(f.Nodes) < c.run.Nodes && c.settled(f) {
+						c.judge(f, p, states)
+					}
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(c.found, func(a, b Violation) int { return cmp.Compare(a.Time, b.Time) })
+	v := c.verdict(c.judged, "partitions in lasting faults", fmt.Sprintf("writes went on in every partition while a majority was whole, %s", plural(c.judged, "time")), c.excused)
+	switch {
+	case v.Outcome != Holds:
+	case !c.mayTrustClocks():
+		v.Outcome, v.Reason = NotApplicable, "clocks were made wrong: the nodes' times cannot be compared"
+	case c.judged == 0:
+		v.Outcome, v.Reason = NotApplicable, fmt.Sprintf("not enough data: no fault that leaves a majority whole lasted for %s on its own", c.bound())
+	}
+	v.Measures = append(v.Measures, Measure{Name: "longest time without a write in a lasting fault", Seen: c.slowest.Milliseconds(), Unit: "ms"},
+		Measure{Name: "partitions in faults too short to judge", Seen: c.short})
+	return v
+}
