@@ -181,8 +181,8 @@ func TestAClusterByHand(t *testing.T) {
 		})
 
 		// A fault with a length heals by itself; one without stays, and the end of the cluster ends it.
-		b.soak("cluster", "fault", "partition", "follower", "--for", "1s")
-		eventually(t, 20*time.Second, "the partition to end", func() bool { return len(b.status().Faults) == 0 })
+		b.soak("cluster", "fault", "power-loss", "follower", "--for", "1s")
+		eventually(t, 20*time.Second, "the power to be back", func() bool { return len(b.status().Faults) == 0 })
 		b.soak("cluster", "fault", "pause", "n3")
 		b.soak("cluster", "down", i.ID[:4])
 		b.nothingOf(i, driver)

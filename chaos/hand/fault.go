@@ -90,6 +90,9 @@ func (h *Hand) Fault(fields map[string]string) (FaultStatus, error) {
 		}
 		return FaultStatus{}, refused("soak faults shows what each driver can do", "the driver %s cannot do the fault %s: %s", h.info.Driver, plan.Kind, why)
 	}
+	if chaos.DiskKind(plan.Kind) && !h.config.DiskFaults {
+		return FaultStatus{}, refused("bring it up without --image", "the nodes of this cluster were started without what disk faults need")
+	}
 	f, spec, err := h.register(plan)
 	if err != nil {
 		return FaultStatus{}, err

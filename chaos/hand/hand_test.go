@@ -47,7 +47,7 @@ func (c *fake) told() string {
 
 func (c *fake) Driver() string { return "fake" }
 func (c *fake) Capabilities() chaos.Capabilities {
-	return chaos.Capabilities{chaos.Kill: "", chaos.Pause: "", chaos.Partition: "", chaos.Delay: "", chaos.RestartAll: "", chaos.Loss: "bytes are never lost"}
+	return chaos.Capabilities{chaos.Kill: "", chaos.Pause: "", chaos.Partition: "", chaos.Delay: "", chaos.RestartAll: "", chaos.SlowDisk: "", chaos.Loss: "bytes are never lost"}
 }
 func (c *fake) Addr(n int32) string         { return fmt.Sprintf("127.0.0.1:%d", n) } // where nobody listens
 func (c *fake) Start(context.Context) error { c.called("start"); return nil }
@@ -195,6 +195,7 @@ func TestWhatIsNoFault(t *testing.T) {
 			{kill("leader(none-0)"), "target leader(none-0)", ""},
 			{map[string]string{"kind": "kil", "target": "n2"}, `unknown kind "kil"`, `"kill"`},
 			{map[string]string{"kind": "packet-loss", "target": "n2", "ppm": "10"}, "bytes are never lost", "soak faults"},
+			{map[string]string{"kind": "slow-disk", "target": "n2", "factor": "20"}, "without what disk faults need", "--image"},
 			{map[string]string{"kind": "power-loss", "target": "n2"}, "does not know this fault", "soak faults"},
 			{map[string]string{"kind": "kill", "target": "n2", "when": "leader_check"}, "belongs to the schedule of a run", ""},
 		} {

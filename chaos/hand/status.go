@@ -149,7 +149,11 @@ func (h *Hand) metadata(ctx context.Context, node int32) (*kmsg.MetadataResponse
 	if h.ask != nil {
 		return h.ask(ctx, node)
 	}
-	r, err := h.client.SeedBrokers()[node-1].Request(ctx, kmsg.NewPtrMetadataRequest())
+	b := h.client.SeedBrokers()[node-1]
+	r, err := b.Request(ctx, kmsg.NewPtrMetadataRequest())
+	if err != nil && ctx.Err() == nil { // the connection may be one of the node's last life
+		r, err = b.Request(ctx, kmsg.NewPtrMetadataRequest())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking for its metadata: %w", err)
 	}

@@ -174,6 +174,7 @@ func (e *env) raise(ctx context.Context, f *upFlags, shape *scenario.Scenario, i
 		Config: chaos.Config{
 			RunID: id, Nodes: shape.Nodes, Work: filepath.Join(os.TempDir(), "soak-"+id[:8]), Image: f.image,
 			ElectionInterval: shape.ElectionInterval, SessionTimeout: shape.SessionTimeout, Bugs: f.bugs, Seed: seed,
+			DiskFaults: f.image == "", // somebody else's image may not have what they take
 		},
 	})
 	if noImage(err, f.image) {
