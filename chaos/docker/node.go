@@ -109,6 +109,7 @@ func (c *cluster) create(ctx context.Context, n *node) error {
 			HostConfigModifier: func(host *container.HostConfig) {
 				host.CapDrop = []string{"ALL"}
 				host.SecurityOpt = []string{"no-new-privileges"}
+				host.LogConfig = wholeLogs()
 				host.PortBindings = network.PortMap{
 					network.MustParsePort(kafkaPort + "/tcp"): {{
 						HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(n.port.Number),
@@ -126,6 +127,12 @@ func (c *cluster) create(ctx context.Context, n *node) error {
 		n.container = d // even with an error: Close removes it by its label
 	}
 	return explain(ctx, err)
+}
+
+// wholeLogs has the engine keep a node's log in one file, however long. An engine may be set up to begin new files and throw old ones away: what was in those
+// is lost to the run, and engines have been seen (20.10) to send a follower nothing for minutes after they began one. The file goes with the container.
+func wholeLogs() container.LogConfig {
+	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1t", "max-file": "1"}}
 }
 
 // launch starts the node and returns when it has said so itself. A node that runs already is left alone.

@@ -65,7 +65,11 @@ func (v *view) event(e *history.Event) seen {
 		return seen{leaderChanged: v.role(e.Node, b)}
 	case *history.LeaderCheck:
 		if b.Role == history.RoleLeader && b.Term == v.term {
-			return seen{leaderCheck: true, intervalCheck: b.Cause == history.CauseInterval}
+			s := seen{leaderCheck: true, intervalCheck: b.Cause == history.CauseInterval}
+			if n := int(e.Node); n > 0 && n < len(v.down) && !v.down[n] {
+				s.leaderChanged = v.lead(e.Node, b.Term) // the event of its election may have been lost
+			}
+			return s
 		}
 	case *history.Apply:
 		return seen{isrShrunk: v.apply(b)}
@@ -88,11 +92,16 @@ func (v *view) role(node int32, b *history.RoleChange) bool {
 		}
 		return false
 	}
-	if b.Term < v.leaderTerm || node < 1 || int(node) > v.nodes {
+	return v.lead(node, b.Term)
+}
+
+// lead takes note of a raft leader and reports whether another node led in an earlier term.
+func (v *view) lead(node int32, term uint64) bool {
+	if term < v.leaderTerm || node < 1 || int(node) > v.nodes {
 		return false
 	}
-	changed := b.Term > v.leaderTerm && v.leaderTerm != 0
-	v.leader, v.leaderTerm = node, b.Term
+	changed := term > v.leaderTerm && v.leaderTerm != 0
+	v.leader, v.leaderTerm = node, term
 	return changed
 }
 

@@ -54,6 +54,31 @@ func TestIntervalsCountInTheHighestTermOnly(t *testing.T) {
 	}
 }
 
+// TestALeaderIsKnownByItsChecksToo: where the event of an election was lost with a part of a node's log, its next check tells who leads.
+func TestALeaderIsKnownByItsChecksToo(t *testing.T) {
+	v := newView(short(t, "  []\n"))
+	check := func(node int32, term uint64, r history.Role) seen {
+		return v.event(&history.Event{Node: node, Body: &history.LeaderCheck{Term: term, Role: r, Cause: history.CauseInterval}})
+	}
+	v.event(&history.Event{Node: 1, Body: &history.RoleChange{Term: 1, Role: history.RoleLeader}})
+	v.event(&history.Event{Body: &history.Exit{Of: 1}})
+	if check(1, 1, history.RoleLeader); v.leader != 0 {
+		t.Errorf("n1 has exited, and its last check made it the leader again")
+	}
+	if check(3, 2, history.RoleFollower); v.leader != 0 {
+		t.Errorf("a follower's check made it the leader")
+	}
+	if s := check(3, 2, history.RoleLeader); v.leader != 3 || !s.leaderChanged {
+		t.Errorf("n3 checks as the leader of term 2: the leader is n%d, changed %t", v.leader, s.leaderChanged)
+	}
+	if s := check(3, 2, history.RoleLeader); v.leader != 3 || s.leaderChanged {
+		t.Errorf("n3 checks again: the leader is n%d, changed %t", v.leader, s.leaderChanged)
+	}
+	if check(2, 1, history.RoleLeader); v.leader != 3 {
+		t.Errorf("a check of an older term made n%d the leader", v.leader)
+	}
+}
+
 func TestViewKeepsTheNewestEpoch(t *testing.T) {
 	v := newView(short(t, "  []\n"))
 	apply := func(epoch, leader int32, isr ...int32) bool {
