@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,14 +39,22 @@ func TestADelayKeepsBytesForAWhileAndInOrder(t *testing.T) {
 		say(t, c, word)
 	}
 	hear(t, c, "abcd")
-	if n := p.Counters(); n.DwellUp < 30*time.Millisecond || n.DwellDown < 30*time.Millisecond {
-		t.Errorf("bytes stayed %s and %s", n.DwellUp, n.DwellDown)
-	}
+	stayed(t, p, 30*time.Millisecond)
 	later := dial(t, p)
 	say(t, later, "e")
 	hear(t, later, "e")
-	if n := p.Counters(); n.DwellUp < 30*time.Millisecond {
-		t.Errorf("on a new connection they stayed %s", n.DwellUp)
+	stayed(t, p, 30*time.Millisecond)
+}
+
+// stayed waits until the counters say that bytes of both directions stayed so long: they are counted behind their going.
+func stayed(t *testing.T, p *Proxy, least time.Duration) {
+	t.Helper()
+	end := time.Now().Add(bound)
+	for n := p.Counters(); n.DwellUp < least || n.DwellDown < least; n = p.Counters() {
+		if time.Now().After(end) {
+			t.Fatalf("bytes stayed %s and %s, want %s at least", n.DwellUp, n.DwellDown, least)
+		}
+		runtime.Gosched()
 	}
 }
 
