@@ -49,9 +49,13 @@ type recovery struct {
 	writes  map[partition][]*history.Operation
 	stalls  []*history.Event
 	votes   []*history.Event // a node stood for raft leader
-	lastAt  int64            // time of the last event
-	lastOp  int64            // time of the last answer to a client
-	isCut   bool             // operations or events may be missing at the end
+
+	lastVote uint64          // the highest term in which one stood
+	won      map[uint64]bool // terms of raft that have a leader
+
+	lastAt int64 // time of the last event
+	lastOp int64 // time of the last answer to a client
+	isCut  bool  // operations or events may be missing at the end
 
 	judged, cut                 int64
 	slowFailover, slowW, slowIS time.Duration
@@ -69,7 +73,7 @@ type isrAt struct {
 func newRecovery(run *history.Run) *recovery {
 	c := &recovery{
 		ledger: ledger{id: Recovery}, run: run,
-		leading: map[partition][]*history.Event{}, changes: map[partition]map[uint64]isrAt{}, writes: map[partition][]*history.Operation{},
+		leading: map[partition][]*history.Event{}, changes: map[partition]map[uint64]isrAt{}, writes: map[partition][]*history.Operation{}, won: map[uint64]bool{},
 	}
 	for _, t := range run.RecordTopics {
 		for p := range t.Partitions {
@@ -87,6 +91,10 @@ func (c *recovery) Event(e *history.Event) {
 	case *history.RoleChange:
 		if b.Role == history.RoleCandidate {
 			c.votes = append(c.votes, e)
+			c.lastVote = max(c.lastVote, b.Term)
+		}
+		if b.Role == history.RoleLeader || b.Leader != 0 {
+			c.won[b.Term] = true
 		}
 	case *history.Partition:
 		p := partition{b.Topic, b.Partition}
@@ -219,15 +227,28 @@ func (c *recovery) settled(before *history.Fault) bool {
 	})
 }
 
-// splitVotes is how many elections in a window had no winner: each but the last is a term in which a node stood, and which another followed.
+// splitVotes is how many elections that began in a window had no winner: terms in which a node stood, which nobody is known to have won, and
+// which another such term followed, be that after the window.
 func (c *recovery) splitVotes(from, to int64) int {
-	terms := map[uint64]bool{}
+	split := map[uint64]bool{}
 	for _, e := range c.votes {
-		if e.Time >= from && e.Time <= to {
-			terms[e.Body.(*history.RoleChange).Term] = true
+		if term := e.Body.(*history.RoleChange).Term; e.Time >= from && e.Time <= to && term < c.lastVote && !c.won[term] {
+			split[term] = true
 		}
 	}
-	return min(max(len(terms)-1, 0), mostSplitVotes)
+	return min(len(split), mostSplitVotes)
+}
+
+// withElections is a bound with the time for the elections without a winner that began in it. Each gives time to another.
+func (c *recovery) withElections(f *history.Fault, bound time.Duration) time.Duration {
+	for splits := 0; ; {
+		longer := bound + time.Duration(splits)*raftElections
+		n := c.splitVotes(f.Asked, f.Effective+int64(longer))
+		if n == splits {
+			return longer
+		}
+		splits = n
+	}
 }
 
 // failover judges the partitions that a lasting fault robbed of their leader.
@@ -255,7 +276,7 @@ func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 			took = e.Time
 		}
 	}
-	bound += time.Duration(c.splitVotes(f.Asked, f.Effective+int64(bound))) * raftElections
+	bound = c.withElections(f, bound)
 	if (took < 0 || took > f.Effective+int64(bound)) && (f.Lasted() < int64(bound) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound)) {
 		return
 	}

@@ -84,19 +84,47 @@ func TestRecovery(t *testing.T) {
 		}, Violated, "took over from n1", []string{KindFailoverLate}},
 		{"a failover after a split vote", func(s *story) {
 			s.at(1.2)
-			s.event(3, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.event(3, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
 			s.at(2.6)
-			s.event(2, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
+			s.event(2, &history.RoleChange{Term: 4, Role: history.RoleCandidate})
 			s.takesOver(3.5)
 			s.writes(history.OK, 3.6, 30, 0.01)
 			s.rejoins(6)
 			s.ends(30)
 		}, Holds, "3 times", nil},
+		{"two split votes, the second known of after the time for none", func(s *story) {
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			for i, at := range []float64{1.65, 3.05, 4.15} {
+				s.at(at)
+				s.event(3, &history.RoleChange{Term: uint64(3 + i), Role: history.RoleCandidate})
+			}
+			s.takesOver(5.2)
+			s.writes(history.OK, 5.3, 30, 0.01)
+			s.rejoins(16)
+			s.ends(40)
+		}, Holds, "3 times", nil},
+		{"a failover that is late though elections had winners", func(s *story) {
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			for _, v := range []struct {
+				term uint64
+				at   float64
+			}{{3, 1.2}, {4, 2.6}} {
+				s.at(v.at)
+				s.event(3, &history.RoleChange{Term: v.term, Role: history.RoleCandidate})
+				s.event(2, &history.RoleChange{Term: v.term, Role: history.RoleFollower, Leader: 3})
+			}
+			s.takesOver(4)
+			s.writes(history.OK, 4.1, 30, 0.01)
+			s.rejoins(16)
+			s.ends(40)
+		}, Violated, "took over from n1 within 3s", []string{KindFailoverLate}},
 		{"a split vote, and another fault before its round is over", func(s *story) {
 			s.at(1.2)
-			s.event(3, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.event(3, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
 			s.at(2.6)
-			s.event(2, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
+			s.event(2, &history.RoleChange{Term: 4, Role: history.RoleCandidate})
 			asked := s.faults[0].Effective + 4*second
 			s.faults[0].HealAsked = s.faults[0].Effective + 7*second/2
 			s.faults[0].Healed = s.faults[0].HealAsked
@@ -126,7 +154,7 @@ func TestRecovery(t *testing.T) {
 		}, Violated, "took over from n1 within 9s", []string{KindFailoverLate}},
 		{"a failover that is late without a split vote", func(s *story) {
 			s.at(2.6)
-			s.event(2, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.event(2, &history.RoleChange{Term: 3, Role: history.RoleCandidate})
 			s.takesOver(3.5)
 			s.writes(history.OK, 3.6, 30, 0.01)
 			s.rejoins(6)
