@@ -46,7 +46,9 @@ type Failure struct {
 }
 
 // Signature groups failures: class and place.
-func (f Failure) Signature() string { return f.Class.String() + " @ " + f.Place }
+func (f Failure) Signature() string {
+	return checkers.Signature{Checker: f.Checker, Kind: f.Kind, Place: f.Place}.String()
+}
 
 // Answer is what came of a Job.
 type Answer struct {
@@ -178,7 +180,7 @@ func simulate(j Job, watch func(record any), stop func() string) (*Answer, error
 	if res.Unrecovered != "" {
 		a.Failures = append(a.Failures, Failure{Class: Class{Simulation, "unrecovered"}, Place: "recover", Sentence: res.Unrecovered})
 	}
-	a.take(judge.Report(), run, met)
+	a.take(judge.Report())
 	if j.Twice {
 		a.again(func() (uint64, error) {
 			r, err := sim.Run(plain)
@@ -232,7 +234,7 @@ func (a *Answer) decisions(e *history.Event) {
 }
 
 // take keeps of a report what a campaign needs: of each class the first violation.
-func (a *Answer) take(r *checkers.Report, run *history.Run, met *met) {
+func (a *Answer) take(r *checkers.Report) {
 	text, err := r.Outcome.MarshalText()
 	if err == nil {
 		a.Outcome = string(text)
@@ -248,26 +250,13 @@ func (a *Answer) take(r *checkers.Report, run *history.Run, met *met) {
 			if a.Has(c) {
 				continue
 			}
-			f := Failure{Class: c, Place: place(x, run, met), Sentence: x.Sentence}
+			f := Failure{Class: c, Place: x.Place, Sentence: x.Sentence}
 			if x.Time != 0 {
 				f.At = max(1, x.Time-sim.Epoch)
 			}
 			a.Failures = append(a.Failures, f)
 		}
 	}
-}
-
-// place says where in a run a violation belongs: the kind of the fault that it touches, of several the last, or the phase.
-func place(v *checkers.Violation, run *history.Run, met *met) string {
-	if kind := met.last(v.Faults); kind != "" {
-		return kind
-	}
-	for _, p := range run.Phases {
-		if v.Time >= p.Start && v.Time < p.End {
-			return p.Name
-		}
-	}
-	return "the whole run"
 }
 
 func lastPhase(run *history.Run) string {

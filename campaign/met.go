@@ -131,17 +131,6 @@ func closeWindow(ws []window, at int64) {
 
 func (m *met) fault(f *history.Fault) { m.faults = append(m.faults, *f) }
 
-// last is the kind of that of the faults with these ids which began last, "" if there is none.
-func (m *met) last(ids []int) string {
-	kind, began := "", int64(0)
-	for i := range m.faults {
-		if f := &m.faults[i]; slices.Contains(ids, f.ID) && f.Asked > began {
-			kind, began = f.Kind, f.Asked
-		}
-	}
-	return kind
-}
-
 // sum counts the proven faults, and the states that each kind found when it was asked for.
 func (m *met) sum() (proven int, found map[string]int) {
 	found = map[string]int{}

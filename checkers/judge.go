@@ -69,6 +69,7 @@ func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error
 type Feeder struct {
 	run    *history.Run
 	guards []*guard
+	faults []*history.Fault
 }
 
 // NewFeeder makes every checker of this version for a run. The description must be complete when Report is called.
@@ -98,6 +99,7 @@ func (f *Feeder) Operation(op *history.Operation) {
 
 // Fault shows every checker a fault. They may keep the pointer.
 func (f *Feeder) Fault(x *history.Fault) {
+	f.faults = append(f.faults, x)
 	for _, g := range f.guards {
 		g.do(func() { g.checker.Fault(x) })
 	}
@@ -137,6 +139,12 @@ func (f *Feeder) report(notes history.Notes) (*Report, Pictures) {
 			g.do(func() { c.incomplete(lacking) })
 		}
 		r.Verdicts = append(r.Verdicts, g.finish())
+	}
+	for i := range r.Verdicts {
+		for k := range r.Verdicts[i].Violations {
+			v := &r.Verdicts[i].Violations[k]
+			v.Place = place(v, f.run, f.faults)
+		}
 	}
 	r.conclude()
 	pictures := Pictures{}

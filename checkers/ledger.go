@@ -11,6 +11,9 @@ import (
 // maxViolations bounds the violations that a checker keeps, far above what anybody reads; all are counted.
 const maxViolations = 1000
 
+// measureViolations counts all violations of a checker, kept or not.
+const measureViolations = "violations"
+
 // ledger is what every checker keeps: its id, its violations and the run's faults, whose windows name the faults of a
 // violation. Checkers embed it.
 type ledger struct {
@@ -68,7 +71,7 @@ func (l *ledger) verdict(checked int64, what, holds string, missing []string) Ve
 		if l.total > 1 {
 			v.Reason += fmt.Sprintf(" (and %d more)", l.total-1)
 		}
-		v.Measures = append(v.Measures, Measure{Name: "violations", Seen: l.total})
+		v.Measures = append(v.Measures, Measure{Name: measureViolations, Seen: l.total})
 	case len(missing) > 0:
 		v.Outcome, v.Reason = Inconclusive, list(missing)
 	default:

@@ -64,6 +64,7 @@ type Violation struct {
 	Time       int64    `json:"time"`                 // Unix ns, 0 if it has no instant
 	Nodes      []int32  `json:"nodes,omitempty"`      // who did it, or where it was seen
 	Faults     []int    `json:"faults,omitempty"`     // ids of the faults whose window it touches
+	Place      string   `json:"place,omitempty"`      // where in the run it belongs, for its signature; set in a report
 	Operations []string `json:"operations,omitempty"` // ids of the client operations concerned
 	Evidence   []string `json:"evidence,omitempty"`   // the smallest evidence: events and operations as JSON lines
 }

@@ -89,6 +89,12 @@ func Check(f *Folder) (*Checked, error) {
 	return &Checked{Report: rep, Stored: true, Same: bytes.Equal(b, stored)}, nil
 }
 
+// HasReport reports whether the run has been judged.
+func (f *Folder) HasReport() bool {
+	_, err := os.Stat(filepath.Join(f.path, VerdictFile))
+	return err == nil
+}
+
 // Report reads the stored verdict.
 func (f *Folder) Report() (*checkers.Report, error) {
 	b, err := os.ReadFile(filepath.Join(f.path, VerdictFile))

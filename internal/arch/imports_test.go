@@ -33,6 +33,8 @@ var rules = []rule{
 	{"workloads/protocol", []string{"history", "workloads/gen"}},
 	{"workloads", []string{"history", "workloads/gen", "workloads/protocol"}},
 	{"checkers", []string{"history"}},
+	{"results/measure", []string{"history", "checkers"}},
+	{"results/…", []string{"history", "checkers", "results", "results/…"}},
 	{"results", []string{"history", "checkers", "internal/version"}},
 	{"chaos", []string{"history"}},
 	{"chaos/sim/…", []string{"chaos", "chaos/…", "workloads/…", "history", "internal/…", "broker/…"}},
