@@ -58,7 +58,7 @@ func (s Style) paint(code, text string) string {
 
 // asciiOf holds what stands for the characters that Soak's own sentences use.
 var asciiOf = strings.NewReplacer("→", "->", "←", "<-", "…", "...", "–", "-", "—", "-", "≥", ">=", "≤", "<=", "×", "x",
-	"µ", "u", "“", "\"", "”", "\"", "‘", "'", "’", "'", "·", "-", "−", "-")
+	"µ", "u", "“", "\"", "”", "\"", "‘", "'", "’", "'", "·", "-", "−", "-", "─", "-", "╳", "x", "█", "#", "░", ".", "○", "o", "●", "*", "✗", "x")
 
 // Text makes a text fit for the place: one line, no control characters (a broker's log may hold anything), and ASCII
 // where that is asked.
@@ -84,12 +84,34 @@ func (s Style) Violation(checker string) string {
 	return s.paint(red+";"+bold, "VIOLATED") + " " + s.Text(checker)
 }
 
-// Width is how many characters a line of the terminal w holds; 80 where that cannot be known.
-func Width(w io.Writer) int {
+// Bold makes a text stand out where colours are shown.
+func (s Style) Bold(t string) string { return s.paint(bold, t) }
+
+// Bad marks a text as telling of a violation, where colours are shown.
+func (s Style) Bad(t string) string { return s.paint(red+";"+bold, t) }
+
+// Size is how many characters a line of the terminal w holds, and how many lines it has; 80 and 24 where that cannot be known.
+func Size(w io.Writer) (columns, rows int) {
 	if f, ok := w.(*os.File); ok {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
-			return n
+		if c, r, err := term.GetSize(int(f.Fd())); err == nil && c > 0 && r > 0 {
+			return c, r
 		}
 	}
-	return 80
+	return 80, 24
+}
+
+// Columns is how much of a line a text takes, colours left out.
+func Columns(t string) int {
+	n, in := 0, false
+	for _, r := range t {
+		switch {
+		case in:
+			in = r != 'm'
+		case r == '\x1b':
+			in = true
+		default:
+			n++
+		}
+	}
+	return n
 }

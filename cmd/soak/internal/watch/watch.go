@@ -50,7 +50,9 @@ type Watch struct {
 	phase   string         // last told
 	active  map[int]bool   // faults told as active
 	metric  history.Metric // the last second's
-	line    string         // status line as drawn, "" if none
+	board   board
+	drawn   []string       // the lines of the board or of status as drawn, none if there are none
+	columns int            // of the terminal when they were
 	lastOut time.Time      // of the last line of progress
 	lastRow time.Time      // of the last status as JSON
 	noLead  bool           // these two said that no leader is known
@@ -67,7 +69,8 @@ func New(c Config) *Watch {
 	if c.Start.IsZero() {
 		c.Start = c.Now()
 	}
-	return &Watch{c: c, told: make([]int, len(c.Checkers)), kinds: make(map[kind]int), active: make(map[int]bool)}
+	b := board{checkers: len(c.Checkers), violations: make(map[string]int)}
+	return &Watch{c: c, board: b, told: make([]int, len(c.Checkers)), kinds: make(map[kind]int), active: make(map[int]bool)}
 }
 
 // Observe takes a record as the runner wrote it: *history.Event, *history.Operation, *history.Fault or *history.Metric.
@@ -79,6 +82,7 @@ func (w *Watch) Observe(record any) {
 		for _, c := range w.c.Checkers {
 			c.Event(r)
 		}
+		w.board.nodes.event(r)
 	case *history.Operation:
 		for _, c := range w.c.Checkers {
 			c.Operation(r)
@@ -90,6 +94,7 @@ func (w *Watch) Observe(record any) {
 		w.tellFault(r)
 	case *history.Metric:
 		w.metric = *r
+		w.board.metric(*r)
 	}
 }
 
@@ -134,7 +139,7 @@ func (w *Watch) Say(format string, args ...any) {
 	w.print(fmt.Sprintf(format, args...))
 }
 
-// Close wipes the status line.
+// Close wipes the board.
 func (w *Watch) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -168,6 +173,7 @@ func (w *Watch) tellViolations() {
 
 func (w *Watch) tellViolation(checker string, v checkers.Violation) {
 	w.found++
+	w.board.violations[checker]++
 	k := kind{checker, v.Kind}
 	w.kinds[k]++
 	w.c.JSON.write(map[string]any{"type": "violation", "checker": checker, "kind": v.Kind, "sentence": v.Sentence,
@@ -184,7 +190,7 @@ func (w *Watch) tellViolation(checker string, v checkers.Violation) {
 	}
 }
 
-// progress redraws the status line, or prints it as a line when it is time for one.
+// progress redraws the board, or prints it as a line when it is time for one.
 func (w *Watch) progress() {
 	now := w.c.Now()
 	w.progressJSON(now)
@@ -192,15 +198,25 @@ func (w *Watch) progress() {
 	if !terminal && now.Sub(w.lastOut) < Every {
 		return
 	}
-	text := w.clock() + "  " + StatusLine(w.status, w.metric, w.found)
 	if terminal {
-		w.wipe()
-		w.line = w.c.Style.Text(show.Cut(text, show.Width(w.c.Stderr)-1))
-		w.write(w.line)
+		w.redraw()
 	} else {
-		w.print(text)
+		w.print(w.clock() + "  " + StatusLine(w.status, w.metric, w.found))
 	}
 	w.lastOut = now
+}
+
+// redraw puts the board, or one line where the terminal is too small for it, in the place of what was drawn last.
+func (w *Watch) redraw() {
+	columns, rows := show.Size(w.c.Stderr)
+	w.wipe()
+	w.columns = columns
+	if columns >= boardColumns && rows >= boardRows {
+		w.drawn = w.board.draw(w.status, w.c.Style, columns, w.c.Now().Sub(w.c.Start), w.metric.Time)
+	} else {
+		w.drawn = []string{w.c.Style.Text(show.Cut(w.clock()+"  "+StatusLine(w.status, w.metric, w.found), columns-1))}
+	}
+	w.write(strings.Join(w.drawn, "\n"))
 }
 
 // progressJSON writes the status for programs, whatever standard error is.
@@ -212,7 +228,8 @@ func (w *Watch) progressJSON(now time.Time) {
 	w.lastRow, w.noLead = now, s.RaftLeader == 0
 	w.c.JSON.write(map[string]any{"type": "status", "phase": s.Phase, "intervals": s.Intervals, "wanted": s.Wanted,
 		"leader": s.RaftLeader, "term": s.Term, "acked": s.Acked, "failed": s.Failed, "unknown": s.Unknown,
-		"faults_asked": s.FaultsAsked, "faults_proven": s.FaultsProven, "violations": w.found, "seconds": w.since()})
+		"faults_asked": s.FaultsAsked, "faults_proven": s.FaultsProven, "violations": w.found, "seconds": w.since(),
+		"records_per_second": perSecond(w.metric.Acked, w.metric.Interval), "latency_p50": w.metric.LatencyP50, "latency_p99": w.metric.LatencyP99, "left_seconds": s.Left.Seconds()})
 }
 
 // StatusLine says how a run stands: phase, intervals counted of asked, who leads, which fault is active, throughput
@@ -247,18 +264,14 @@ func StatusLine(s runloop.Status, m history.Metric, violations int) string {
 }
 
 func throughput(m history.Metric) string {
-	var rate int64
-	if m.Interval > 0 {
-		rate = int64(float64(m.Acked) * float64(time.Second) / float64(m.Interval))
-	}
-	return fmt.Sprintf("%s records/s, %s", show.Count(rate), show.Plural(m.Failed+m.Unknown, "error"))
+	return fmt.Sprintf("%s records/s, %s", show.Count(perSecond(m.Acked, m.Interval)), show.Plural(m.Failed+m.Unknown, "error"))
 }
 
 func (w *Watch) since() float64 { return float64(w.c.Now().Sub(w.c.Start).Milliseconds()) / 1000 }
 
 func (w *Watch) clock() string { return fmt.Sprintf("%6.1f s", w.since()) }
 
-// print writes a line above the status line.
+// print writes a line above the board.
 func (w *Watch) print(text string) { w.printLine(w.c.Style.Text(text)) }
 
 // printMarked does the same after a mark that may hold colours.
@@ -267,19 +280,38 @@ func (w *Watch) printMarked(mark, text string) {
 }
 
 func (w *Watch) printLine(text string) {
-	line := w.line
+	drawn := w.drawn
 	w.wipe()
 	w.write(text + "\n")
-	if line != "" {
-		w.line = line
-		w.write(line)
+	if len(drawn) > 0 {
+		w.drawn = drawn
+		w.write(strings.Join(drawn, "\n"))
 	}
 }
 
+// wipe removes what is drawn and leaves the cursor where it began. A terminal that was made narrower since has broken
+// the lines into more.
 func (w *Watch) wipe() {
-	if w.line != "" {
-		w.line = ""
-		w.write("\r\x1b[K")
+	if len(w.drawn) == 0 {
+		return
+	}
+	up := 0
+	columns, _ := show.Size(w.c.Stderr)
+	for i, line := range w.drawn {
+		n := 1
+		if columns < w.columns {
+			n = max(1, (show.Columns(line)+columns-1)/columns)
+		}
+		if i == len(w.drawn)-1 {
+			n-- // the cursor stands in the last
+		}
+		up += n
+	}
+	w.drawn = nil
+	if up > 0 {
+		w.write(fmt.Sprintf("\r\x1b[%dA\x1b[J", up))
+	} else {
+		w.write("\r\x1b[J")
 	}
 }
 

@@ -85,26 +85,6 @@ func TestProgressByLines(t *testing.T) {
 	}
 }
 
-// On a terminal there is one line of status, redrawn below what is told for good, and nothing of it is left at the end.
-func TestProgressRedrawn(t *testing.T) {
-	w, _, stderr, _, _ := setup(show.Style{Terminal: true}, nil)
-	w.Status(runloop.Status{Phase: "steady", Wanted: 30})
-	w.Status(runloop.Status{Phase: "steady", Intervals: 1, Wanted: 30})
-	w.Say("building")
-	w.Close()
-	screen := ""
-	for _, part := range strings.SplitAfter(stderr.String(), "\n") {
-		kept := part[strings.LastIndex(part, "\r\x1b[K")+1:]
-		screen += strings.TrimPrefix(kept, "\x1b[K")
-	}
-	if screen != "building\n" {
-		t.Errorf("left on the screen: %q, of %q", screen, stderr.String())
-	}
-	if !strings.Contains(stderr.String(), "steady  1/30 intervals") {
-		t.Errorf("no status was drawn: %q", stderr.String())
-	}
-}
-
 // What programs read is the same whether a person watches or not.
 func TestStatusAsJSONWhereverProgressGoes(t *testing.T) {
 	var seen []string
