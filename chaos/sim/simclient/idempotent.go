@@ -33,6 +33,7 @@ type session struct {
 	conn                  *conn // for that
 	lanes                 []*lane
 	queues                []*queue
+	begin                 int // which queue is looked after first, the next time that all are
 	over                  bool
 }
 
@@ -117,9 +118,12 @@ func (c *Clients) startIdempotent(now int64, op *history.Operation) {
 // deadline is when an operation that is not in flight ends.
 func (c *Clients) deadline(t *task) int64 { return t.started + int64(c.c.DeliveryTimeout) }
 
+// pumpSession looks after all queues, each time beginning with another, as Kafka's producer does: where a connection has no room for all of them,
+// none must wait for ever behind the others.
 func (c *Clients) pumpSession(now int64, s *session) {
-	for _, q := range s.queues {
-		c.pump(now, q)
+	s.begin++
+	for i := range s.queues {
+		c.pump(now, s.queues[(s.begin+i)%len(s.queues)])
 	}
 }
 

@@ -53,6 +53,26 @@ func TestAnIdempotentProducerSendsAgain(t *testing.T) {
 	}
 }
 
+// Where more is to be sent than a connection carries, all partitions get their share of it.
+func TestNoPartitionWaitsForEverBehindOthers(t *testing.T) {
+	w := newWorld(t, Config{InFlight: 1})
+	for p := range 3 {
+		w.log("orders", int32(p)).leader = 1
+	}
+	for i := range uint64(300) {
+		w.start(idempotentOp(fmt.Sprint("op", i), 1, int32(i%3), i))
+		w.runFor(ms)
+	}
+	answered := map[int32]int{}
+	for _, op := range w.done {
+		answered[op.Produce.Partition]++
+	}
+	least, most := min(answered[0], answered[1], answered[2]), max(answered[0], answered[1], answered[2])
+	if least == 0 || most > 2*least || least+most > 250 {
+		t.Errorf("of 300 operations, more than one connection carries, were answered by partition: %v", answered)
+	}
+}
+
 // A batch that is refused for now holds up those behind it, which are refused for its sake; all of them get through in order.
 func TestNothingOvertakesABatchThatIsSentAgain(t *testing.T) {
 	w := newWorld(t, Config{})
