@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -30,7 +31,7 @@ type Handler struct {
 // Notes are what ReadFolder took although it was not whole.
 type Notes struct {
 	Missing   []string // files that are not there
-	Truncated []string // files whose last line is cut: the runner was killed, or the disk was full
+	Truncated []string // files whose last line, or compressed end, is cut: the runner was killed, or the disk was full
 	Unknown   int64    // events of kinds that this version does not know
 }
 
@@ -41,6 +42,10 @@ func (n Notes) Lines() []string {
 		out = append(out, f+" is missing")
 	}
 	for _, f := range n.Truncated {
+		if strings.HasSuffix(f, Compressed) {
+			out = append(out, f+" has no end and was read as far as it goes")
+			continue
+		}
 		out = append(out, "the last line of "+f+" is cut and was left out")
 	}
 	if n.Unknown > 0 {
@@ -69,7 +74,7 @@ func ReadFolder(dir string, h Handler) (Notes, error) {
 		line func([]byte) error
 	}{
 		{FaultsFile, decodeLine(h.Fault, (*Fault).check)},
-		{HistoryFile, decodeLine(h.Operation, (*Operation).check)},
+		{HistoryFile, operationLine(h.Operation)},
 		{EventsFile, eventLine(h.Event, &n)},
 		{MetricsFile, decodeLine(h.Metric, func(*Metric) error { return nil })},
 	} {
@@ -103,6 +108,24 @@ func decodeLine[T any](handle func(*T) error, check func(*T) error) func([]byte)
 	}
 }
 
+// operationLine reads lines of one operation and of many.
+func operationLine(handle func(*Operation) error) func([]byte) error {
+	single := decodeLine(handle, (*Operation).check)
+	return func(line []byte) error {
+		if !isPack(line) {
+			return single(line)
+		}
+		return unpack(line, func(op *Operation) error {
+			if handle != nil {
+				if err := handle(op); err != nil {
+					return &handlerError{err}
+				}
+			}
+			return nil
+		})
+	}
+}
+
 func eventLine(handle func(*Event) error, n *Notes) func([]byte) error {
 	return func(line []byte) error {
 		e, ok, err := ParseEvent(line)
@@ -130,12 +153,12 @@ func readFile(dir, name string, line func([]byte) error, n *Notes) error {
 	file, err := os.Open(filepath.Join(dir, name))
 	compressed := errors.Is(err, fs.ErrNotExist)
 	if compressed {
-		file, err = os.Open(filepath.Join(dir, name+".zst"))
+		file, err = os.Open(filepath.Join(dir, name+Compressed))
 		if errors.Is(err, fs.ErrNotExist) {
 			n.Missing = append(n.Missing, name)
 			return nil
 		}
-		name += ".zst"
+		name += Compressed
 	}
 	if err != nil {
 		return fmt.Errorf("reading the run's history: %w", err)
@@ -151,6 +174,9 @@ func readFile(dir, name string, line func([]byte) error, n *Notes) error {
 		r = z
 	}
 	cut, err := readLines(r, name, line)
+	if st, serr := file.Stat(); compressed && serr == nil && st.Size() == 0 {
+		cut = true // not even the beginning of its form was written
+	}
 	if cut {
 		n.Truncated = append(n.Truncated, name)
 	}

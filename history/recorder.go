@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // Files of a run folder that hold its history.
@@ -19,6 +21,9 @@ const (
 	RunFile     = "run.json"
 )
 
+// Compressed is what the name of a compressed file ends with.
+const Compressed = ".zst"
+
 // Recorder writes a run's history into its folder, one JSON object a line. It is safe for concurrent use.
 //
 // Its recording methods return nothing, because those who record cannot act on a full disk: the first failed write is
@@ -29,7 +34,13 @@ type Recorder struct {
 
 // NewRecorder creates the four files in dir, which it creates if need be. A file that is there already is
 // an error that wraps fs.ErrExist: a run is never written over.
-func NewRecorder(dir string) (*Recorder, error) {
+func NewRecorder(dir string) (*Recorder, error) { return newRecorder(dir, false) }
+
+// NewPackedRecorder is NewRecorder for long runs: all but the faults is compressed (zstd), and ordinary operations share lines. The folder is then of
+// FormatVersion, otherwise of PlainFormat.
+func NewPackedRecorder(dir string) (*Recorder, error) { return newRecorder(dir, true) }
+
+func newRecorder(dir string, packed bool) (*Recorder, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the run folder: %w", err)
 	}
@@ -38,11 +49,14 @@ func NewRecorder(dir string) (*Recorder, error) {
 		name string
 		to   **lines
 	}{{EventsFile, &r.events}, {HistoryFile, &r.operations}, {FaultsFile, &r.faults}, {MetricsFile, &r.metrics}} {
-		file, err := os.OpenFile(filepath.Join(dir, f.name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		l, err := newLines(filepath.Join(dir, f.name), packed && f.name != FaultsFile)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("creating the run's history: %w", err), r.Close())
 		}
-		*f.to = &lines{file: file, w: bufio.NewWriterSize(file, 256<<10)}
+		*f.to = l
+	}
+	if packed {
+		r.operations.pack = newPacker()
 	}
 	return r, nil
 }
@@ -53,7 +67,7 @@ func (r *Recorder) Event(e Event) {
 }
 
 // Operation records a client operation once it is over. The operation must not change during the call.
-func (r *Recorder) Operation(op *Operation) { r.operations.json(op) }
+func (r *Recorder) Operation(op *Operation) { r.operations.operation(op) }
 
 // Fault records a fault once it is healed or given up.
 func (r *Recorder) Fault(f Fault) { r.faults.json(&f) }
@@ -107,10 +121,36 @@ func (r *Recorder) all() []*lines {
 type lines struct {
 	mu     sync.Mutex
 	file   *os.File
+	zip    *zstd.Encoder // between w and file, nil where the file is plain
 	w      *bufio.Writer
+	pack   *packer // operations that will share a line; nil where each has its own
 	buf    []byte
 	err    error
 	closed bool
+}
+
+// window is how far back the compression looks for what it has seen. A second of a busy run is far smaller, and more costs memory for little.
+const window = 1 << 20
+
+func newLines(path string, compressed bool) (*lines, error) {
+	if compressed {
+		path += Compressed
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	l := &lines{file: file}
+	if !compressed {
+		l.w = bufio.NewWriterSize(file, 256<<10)
+		return l, nil
+	}
+	l.zip, err = zstd.NewWriter(file, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	l.w = bufio.NewWriterSize(l.zip, 256<<10)
+	return l, nil
 }
 
 func (l *lines) json(v any) {
@@ -118,11 +158,43 @@ func (l *lines) json(v any) {
 	l.add(func(buf []byte) ([]byte, error) { return append(buf, line...), err })
 }
 
-// add writes one line. A line that does not fit the buffer's rest is preceded by a flush, so that what reaches the
-// file between flushes is whole lines, wherever the runner is killed.
+// operation writes an operation, alone or with others.
+func (l *lines) operation(op *Operation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pack != nil && l.pack.add(op) {
+		if l.pack.full() {
+			l.writePack()
+		}
+		return
+	}
+	l.writePack()
+	line, err := json.Marshal(op)
+	l.write(func(buf []byte) ([]byte, error) { return append(buf, line...), err })
+}
+
+// writePack writes the operations that have been collected, as one line.
+func (l *lines) writePack() {
+	if l.pack == nil || l.pack.empty() {
+		return
+	}
+	l.write(func(buf []byte) ([]byte, error) {
+		line, err := l.pack.line()
+		return append(buf, line...), err
+	})
+	l.pack = newPacker()
+}
+
+// add writes one line.
 func (l *lines) add(encode func([]byte) ([]byte, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.write(encode)
+}
+
+// write writes one line. A line that does not fit the buffer's rest is preceded by a flush, so that what reaches the
+// file between flushes is whole lines, wherever the runner is killed. (Of a compressed file the reader takes the part that is there.)
+func (l *lines) write(encode func([]byte) ([]byte, error)) {
 	if l.err != nil {
 		return
 	}
@@ -137,7 +209,7 @@ func (l *lines) add(encode func([]byte) ([]byte, error)) {
 	}
 	l.buf = append(buf, '\n')
 	if l.w.Available() < len(l.buf) {
-		l.flush()
+		l.drain()
 	}
 	if l.err == nil {
 		if _, err := l.w.Write(l.buf); err != nil {
@@ -146,7 +218,22 @@ func (l *lines) add(encode func([]byte) ([]byte, error)) {
 	}
 }
 
+// flush hands all that was added to the operating system.
 func (l *lines) flush() {
+	if l.closed {
+		return
+	}
+	l.writePack()
+	l.drain()
+	if l.err == nil && l.zip != nil {
+		if err := l.zip.Flush(); err != nil {
+			l.fail(err)
+		}
+	}
+}
+
+// drain empties the buffer.
+func (l *lines) drain() {
 	if l.err == nil && !l.closed {
 		if err := l.w.Flush(); err != nil {
 			l.fail(err)
@@ -165,10 +252,11 @@ func (l *lines) close() error {
 		return nil
 	}
 	l.closed = true
-	err := l.file.Sync()
-	if cerr := l.file.Close(); err == nil {
-		err = cerr
+	var err error
+	if l.zip != nil && l.err == nil {
+		err = l.zip.Close()
 	}
+	err = errors.Join(err, l.file.Sync(), l.file.Close())
 	if err != nil && l.err == nil {
 		l.fail(err)
 		return l.err

@@ -1,7 +1,11 @@
 package history
 
-// FormatVersion of a run folder. Readers accept this and older ones.
-const FormatVersion = 1
+// FormatVersion of a run folder. Readers accept this and older ones. Version 2 has lines that stand for many operations; a folder without them, which
+// NewRecorder writes, is one of PlainFormat, so that versions of Soak which know nothing of them read it.
+const (
+	FormatVersion = 2
+	PlainFormat   = 1
+)
 
 // Run describes a run: run.json.
 type Run struct {
