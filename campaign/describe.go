@@ -11,7 +11,7 @@ import (
 // Describe is what is known of a simulated run before it begins. One seed is one run, to the bytes of its records.
 func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run {
 	run := &history.Run{
-		Format: history.FormatVersion, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
+		Format: history.PlainFormat, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
 		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted, Needs: bugs.Needs(planted),
 		Minimums: s.Minimums, Contract: Contract(s), Noise: noise(s.Sim),
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	Flush            string // the brokers' flush policy; "": their default
 	Bugs             []string
 	Seed             uint64
+	ShortLogs        bool // the logs in the run folder leave out what the Sink was told as events: for long runs, which record it compressed
 	DiskFaults       bool // nodes are started so that disk faults can be brought about (see DiskKind); without, they have nothing of it
 	Sink             Sink
 	Logf             func(format string, args ...any) // progress: "building the node image…"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -35,12 +36,17 @@ type Collector struct {
 	started uint64        // highest boot with a Started event
 	change  chan struct{} // closed and replaced when started grows
 	damaged int
+	rest    io.Writer // of lines that were not told as events, nil where nobody wants them
 }
 
 // NewCollector reads the log of node.
 func NewCollector(node int32, sink Sink) *Collector {
 	return &Collector{node: node, sink: sink, change: make(chan struct{})}
 }
+
+// KeepRest has each line written to w, with its end, that is not told as an event: what a log holds beside what a run records. What cannot be
+// written is left out. It is called before the first bytes of the log.
+func (c *Collector) KeepRest(w io.Writer) { c.rest = w }
 
 // Write takes the next bytes of the log.
 func (c *Collector) Write(p []byte) (int, error) {
@@ -129,6 +135,9 @@ var lineStart = []byte(`{"time":"`)
 
 func (c *Collector) line(line []byte, cut, again bool) {
 	e, ok, err := history.ParseEvent(line)
+	if c.rest != nil && !again && (!ok || e.Node != c.node) {
+		c.rest.Write(append(bytes.Clone(line), '\n'))
+	}
 	if err != nil {
 		// A kill may cut the last line of a boot, with the first line of the next one directly behind it.
 		if at := bytes.LastIndex(line, lineStart); at > 0 {

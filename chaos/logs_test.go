@@ -212,3 +212,25 @@ func TestWaitBoot(t *testing.T) {
 		t.Error("no boot 3, and no error")
 	}
 }
+
+// What is no event is kept, once, and so is what claims to be one and cannot be read.
+func TestCollectorKeepsTheRest(t *testing.T) {
+	var rest bytes.Buffer
+	c := NewCollector(2, &memory{})
+	c.KeepRest(&rest)
+	foreign := eventLine(3, 1, 1, &history.Started{})
+	stats := `{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"stats","memory":1,"goroutines":2,"descriptors":3,"disk":4}`
+	fmt.Fprintln(c, started(1))
+	fmt.Fprintln(c, stats)
+	fmt.Fprintln(c, check(1, 2))
+	fmt.Fprintln(c, "panic: a word")
+	fmt.Fprintln(c, check(1, 3)[:60])
+	fmt.Fprintln(c, foreign)
+	c.Line([]byte("panic: a word"), true)
+	c.Line([]byte(check(1, 2)), true)
+	c.Line([]byte("the last"), false)
+	want := strings.Join([]string{stats, "panic: a word", check(1, 3)[:60], foreign, "the last"}, "\n") + "\n"
+	if d := cmp.Diff(want, rest.String()); d != "" {
+		t.Error(d)
+	}
+}

@@ -145,7 +145,7 @@ func newLines(path string, compressed bool) (*lines, error) {
 		l.w = bufio.NewWriterSize(file, 256<<10)
 		return l, nil
 	}
-	l.zip, err = zstd.NewWriter(file, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
+	l.zip, err = zstd.NewWriter(file, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

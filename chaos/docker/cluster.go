@@ -62,6 +62,9 @@ type cluster struct {
 	ended   context.Context // until Close
 	end     context.CancelFunc
 
+	trouble  sync.Mutex
+	troubles []error // what the engine did to the run, for Close to say
+
 	mu       sync.Mutex
 	started  bool
 	faults   map[int]*fault
@@ -367,7 +370,11 @@ func (c *cluster) close(ctx context.Context) error {
 				if n.container == nil {
 					return
 				}
-				if err := c.wholeLog(ctx, n); err != nil {
+				complete := c.wholeLog
+				if c.cfg.ShortLogs {
+					complete = c.restOfLog
+				}
+				if err := complete(ctx, n); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					errs = append(errs, fmt.Errorf("completing the log of n%d: %w", n.id, err))
@@ -385,6 +392,9 @@ func (c *cluster) close(ctx context.Context) error {
 	for _, f := range c.faults {
 		f.dismissGuard()
 	}
+	c.trouble.Lock()
+	errs = append(errs, c.troubles...)
+	c.trouble.Unlock()
 	c.end()
 	for _, n := range c.nodes {
 		n.port.Release()
@@ -415,8 +425,7 @@ func (c *cluster) stopAll(ctx context.Context) error {
 }
 
 func (c *cluster) stop(ctx context.Context, n *node, l *life, patience time.Duration) error {
-	call, cancel := bounded(ctx)
-	defer cancel()
+	call := ctx // not bounded further: an engine on a full machine may be silent for long, and nobody else waits
 	// A frozen one would not hear. Errors of either mean that it is not frozen, or ends already.
 	c.engine.ContainerUnpause(call, n.container.ID, client.ContainerUnpauseOptions{})
 	c.engine.ContainerKill(call, n.container.ID, client.ContainerKillOptions{Signal: "SIGTERM"})

@@ -22,7 +22,7 @@ const (
 )
 
 // follow reads a node's log from its first start to Close, over restarts and broken streams. What comes is also put
-// into the run folder at once, so that a killed runner leaves it there; Close replaces that by the engine's own.
+// into the run folder at once, so that a killed runner leaves it there; Close replaces that by the engine's own, or of short logs adds what is newer.
 func (c *cluster) follow(n *node) {
 	var last time.Time // of the newest line that was taken
 	defer func() { n.newest = last }()
@@ -31,13 +31,16 @@ func (c *cluster) follow(n *node) {
 		c.cfg.Logf("following the log of n%d without keeping it: %v", n.id, err)
 	} else {
 		defer file.Close()
+		if c.cfg.ShortLogs {
+			n.collector.KeepRest(file)
+		}
 	}
 	for broken := false; c.ended.Err() == nil; {
 		_, up := n.running()
 		var err error
 		last, err = c.readLog(c.ended, n, last, last, true, func(line []byte, again bool) {
 			n.collector.Line(line, again)
-			if file != nil && !again {
+			if file != nil && !again && !c.cfg.ShortLogs {
 				file.Write(append(line, '\n')) // a full disk shows at Close, which writes it all
 			}
 		})
@@ -103,6 +106,19 @@ func (c *cluster) readLog(ctx context.Context, n *node, since, taken time.Time, 
 			}
 		}
 	}
+}
+
+// restOfLog has what came after the follower's newest line looked at, and kept as the follower does. The whole log of a long run would take the engine
+// minutes to give, and the follower has it: where its stream broke, it has begun again from its newest line.
+func (c *cluster) restOfLog(ctx context.Context, n *node) error {
+	file, err := os.OpenFile(n.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("writing it: %w", err)
+	}
+	n.collector.KeepRest(file)
+	_, err = c.readLog(ctx, n, n.newest, n.newest, false, n.collector.Line)
+	n.collector.KeepRest(nil)
+	return errors.Join(err, file.Close())
 }
 
 // wholeLog writes the engine's whole log of a node into the run folder, and has whatever was missed looked at: also lines that are no events,

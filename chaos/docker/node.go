@@ -52,6 +52,8 @@ type life struct {
 	code    int
 	signal  string
 	byFault bool // it stopped of a disk error that a fault made up
+
+	orphaned bool // the engine was away while it ended; await's
 }
 
 // read takes the container's exit code apart.
@@ -237,12 +239,26 @@ func (c *cluster) await(n *node, l *life) {
 			c.gone(n, l, code)
 			return
 		}
+		l.orphaned = l.orphaned || c.ended.Err() == nil
 		select {
 		case <-c.ended.Done():
 			return
 		case <-time.After(retryAfter):
 		}
 	}
+}
+
+// endedByEngine reports whether the engine took the node along: one that is restarted ends its containers, in order or by force, unless it is set up to
+// leave them alone. That is no crash, and the run cannot go on as it was meant: Close says so, which is the harness's failure and
+// excuses what the nodes were late with.
+func (c *cluster) endedByEngine(n *node, l *life) bool {
+	if !l.orphaned || l.asked.Load() || l.signal != "killed" && l.signal != "terminated" && l.code != 0 {
+		return false
+	}
+	c.trouble.Lock()
+	defer c.trouble.Unlock()
+	c.troubles = append(c.troubles, fmt.Errorf("the Docker engine went away, and n%d ended meanwhile (%s)", n.id, l.status()))
+	return true
 }
 
 // waitExit returns the exit code once the container does not run.
@@ -268,7 +284,7 @@ func (c *cluster) gone(n *node, l *life, code int) {
 	}
 	l.byFault = l.code == 1 && chaos.StoppedByFault(tail)
 	// Asked for is what a signal or an orderly end brought about, or a disk that a fault broke: a panic that came first is still a panic.
-	asked := l.byFault || l.asked.Load() && (l.signal == "killed" || l.signal == "terminated" || l.code == 0)
+	asked := l.byFault || c.endedByEngine(n, l) || l.asked.Load() && (l.signal == "killed" || l.signal == "terminated" || l.code == 0)
 	// Flags that it does not know are the harness's fault: awaitBoot says so, and it is no crash.
 	usage := !asked && l.code == 2 && n.collector.Boot() == l.boot && !bytes.Contains(tail, []byte("\ngoroutine "))
 	if !usage {

@@ -171,7 +171,7 @@ func (c *cluster) prepare() (err error) {
 	for id := int32(1); id <= int32(c.cfg.Nodes); id++ {
 		n := &node{
 			id: id, data: filepath.Join(c.work, "n"+strconv.Itoa(int(id))),
-			log:       filepath.Join(logs, "n"+strconv.Itoa(int(id))+".log"),
+			log:       filepath.Join(c.rawLogs(logs), "n"+strconv.Itoa(int(id))+".log"),
 			collector: chaos.NewCollector(id, c.cfg.Sink),
 		}
 		chosen, err := ports.Choose(2)
@@ -194,7 +194,9 @@ func (c *cluster) prepare() (err error) {
 		if err := c.makeFolder(n.data); err != nil {
 			return err
 		}
-		n.follower = follow(n.log, n.collector)
+		if err := c.followLog(n); err != nil {
+			return err
+		}
 	}
 	for _, from := range c.nodes {
 		for _, to := range c.nodes {
@@ -271,6 +273,9 @@ func (c *cluster) close(ctx context.Context) error {
 		if n.follower != nil {
 			errs = append(errs, n.follower.finish())
 			n.collector.Flush()
+			if n.rest != nil {
+				errs = append(errs, n.rest.Close())
+			}
 		}
 		errs = append(errs, n.client.Close())
 		n.life.Lock() // a start that was under way may still be giving it other ports

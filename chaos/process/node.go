@@ -29,6 +29,7 @@ type node struct {
 	client    *proxy.Proxy // clients → node
 	collector *chaos.Collector
 	follower  *follower
+	rest      *os.File // of short logs: what is kept in the run folder
 
 	life sync.Mutex // held while starting; guards the ports too
 	port ports.Port // Kafka

@@ -53,6 +53,10 @@ func (w *load) done(now int64, op *history.Operation) {
 	switch {
 	case op.Produce != nil && w.produce != nil:
 		w.produce.Done(now, op)
+	case op.Meta != nil && op.Meta.Owner == gen.OwnerAutocreate:
+		if w.autocreate != nil {
+			w.autocreate.Done(now, op)
+		}
 	case op.Meta != nil && w.metadata != nil:
 		w.metadata.Done(now, op)
 	case op.Create != nil && w.autocreate != nil:

@@ -70,8 +70,8 @@ const (
 	statusEvery   = 250 * time.Millisecond
 	metricEvery   = time.Second
 	endGrace      = 40 * time.Second // from an early end's asking to the loop's Finished: two fault time-outs and a margin
-	healAllBudget = 20 * time.Second
-	closeBudget   = 30 * time.Second
+	healAllBudget = time.Minute      // an engine on a full machine has been silent for longer than twenty seconds
+	closeBudget   = 2 * time.Minute  // for the same reason: nobody waits, and a night is not to end as the failure of its harness
 )
 
 // Bounds after ctx ends. Together they leave a second of the eight that a person who interrupts has to wait for judging.

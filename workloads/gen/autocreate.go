@@ -19,6 +19,13 @@ type AutocreateConfig struct {
 	Start     int64
 }
 
+// OwnerAutocreate is the owner of the operations that delete what the workload has created.
+const OwnerAutocreate = "autocreate"
+
+// autocreateKept is how many of its topics the workload leaves: each new one has the oldest deleted. Otherwise a night would end with ten thousand, of which
+// every failover moves a third, and what the brokers do and tell would grow with the square of the run's length.
+const autocreateKept = 200
+
 // autocreateInFlight bounds operations under way: a few stuck at a node that does not answer must not stop the others.
 const autocreateInFlight = 16
 
@@ -64,13 +71,28 @@ func (a *Autocreate) Next(now int64) (ops []*history.Operation, wake int64) {
 			// Both ways meet every follower: the node's turn moves on every second topic.
 			Node:   a.followers[a.made/2%len(a.followers)],
 			Invoke: now,
-			Create: &history.AutoCreateOp{Topic: fmt.Sprintf("auto-%d-%d", a.c.Seed, a.made), How: how},
+			Create: &history.AutoCreateOp{Topic: a.topic(a.made), How: how},
 		}
 		a.made++
 		a.underWay[op.ID] = true
 		ops = append(ops, op)
+		if a.made > autocreateKept {
+			ops = append(ops, a.retire(a.made-1-autocreateKept, op.Node, now))
+		}
 	}
 	return ops, a.pace.next
+}
+
+func (a *Autocreate) topic(n int) string { return fmt.Sprintf("auto-%d-%d", a.c.Seed, n) }
+
+// retire is the deletion of the n-th topic. It is asked for once, like everything that changes metadata: one that fails leaves a topic more.
+func (a *Autocreate) retire(n int, node int32, now int64) *history.Operation {
+	op := &history.Operation{
+		ID: fmt.Sprintf("a%d", n), Client: AutocreateClient, Node: node, Invoke: now,
+		Meta: &history.MetaOp{Kind: history.MetaDelete, Name: a.topic(n), Owner: OwnerAutocreate},
+	}
+	a.underWay[op.ID] = true
+	return op
 }
 
 // Crash has the client ask for nothing until Restart, if it is meant. Operations under way come back by Done as always.

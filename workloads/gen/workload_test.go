@@ -345,6 +345,34 @@ func TestAutocreateThroughFollowersOnly(t *testing.T) {
 	}
 }
 
+func TestAutocreateDeletesWhatIsOld(t *testing.T) {
+	a, err := NewAutocreate(AutocreateConfig{Seed: 1, PerMinute: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.SetFollowers([]int32{2, 3})
+	there := map[string]bool{}
+	most := 0
+	for now := int64(0); now < 1000*1_000_000_000; now += 1_000_000_000 {
+		ops, _ := a.Next(now)
+		for _, op := range ops {
+			switch {
+			case op.Create != nil:
+				there[op.Create.Topic] = true
+			case op.Meta.Kind != history.MetaDelete || op.Meta.Owner != OwnerAutocreate || !there[op.Meta.Name]:
+				t.Fatalf("%+v of a topic that is not there", op.Meta)
+			default:
+				delete(there, op.Meta.Name)
+			}
+			most = max(most, len(there))
+			a.Done(now, op)
+		}
+	}
+	if most != autocreateKept+1 || a.made < 900 || a.InFlight() != 0 {
+		t.Errorf("%d topics made, %d at once, %d operations under way", a.made, most, a.InFlight())
+	}
+}
+
 func TestWorkloadsRefuseNothingToDo(t *testing.T) {
 	if _, err := NewProduce(ProduceConfig{Rate: 1, Producers: 1, Batch: 1}); err == nil {
 		t.Error("produce without a partition")

@@ -31,6 +31,7 @@ type runFlags struct {
 	failFast bool
 	repeat   int
 	out      string
+	records  string
 	output
 }
 
@@ -95,6 +96,7 @@ func (e *env) parseRun(args []string) (*runFlags, error) {
 	fs.IntVar(&f.repeat, "repeat", 1, "do it this many times, one after the other")
 	fs.StringVar(&f.image, "image", "", "node image for the docker driver (default: the reference broker's own, built here)")
 	fs.StringVar(&f.out, "out", defaultOut, "the parent of run folders")
+	fs.StringVar(&f.records, "records", recordsAuto, "form of the run's records: plain (JSON lines), packed (compressed, for long runs), auto (packed from "+packedFrom.String()+" on)")
 	f.output.add(fs, "one JSON object a line on standard output, the last being the verdict")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "the verdict only")
 	laterFlags(fs, "profile", "bootstrap")
@@ -117,6 +119,19 @@ func laterFlags(fs *pflag.FlagSet, names ...string) {
 	}
 }
 
+// Forms of a run's records.
+const (
+	recordsAuto   = "auto"
+	recordsPlain  = "plain"
+	recordsPacked = "packed"
+)
+
+var recordForms = []string{recordsAuto, recordsPlain, recordsPacked}
+
+// packedFrom is the expected length from which records are packed by themselves: about 100 MB of plain lines at the load of nightly. Shorter runs stay
+// such as every tool reads them.
+const packedFrom = 15 * time.Minute
+
 var drivers = []string{"auto", "docker", "process", "sim"}
 
 func (f *runFlags) check(fs *pflag.FlagSet) error {
@@ -128,6 +143,8 @@ func (f *runFlags) check(fs *pflag.FlagSet) error {
 	switch {
 	case !slices.Contains(drivers, f.driver):
 		return usage("unknown driver "+quoted(f.driver), didYouMean(f.driver, drivers, "drivers: auto, docker, process, sim"))
+	case f.records != "" && !slices.Contains(recordForms, f.records): // empty: a cluster by hand records nothing
+		return usage("unknown form of records "+quoted(f.records), didYouMean(f.records, recordForms, "forms: "+strings.Join(recordForms, ", ")))
 	case f.image != "" && (f.driver == "process" || f.driver == "sim"):
 		return usage("--image is for containers, and --driver "+f.driver+" starts none", "leave out --image, or use --driver docker")
 	case f.image != "" && len(f.bugs) > 0:

@@ -84,7 +84,11 @@ func (t *task) simulate(f *results.Folder, run *history.Run, rec *history.Record
 	if err != nil {
 		return err
 	}
-	logs, err := newNodeLogs(f.Logs(), run.Nodes)
+	nodes := run.Nodes
+	if t.packed() {
+		nodes = 0 // simulated nodes say nothing but events
+	}
+	logs, err := newNodeLogs(f.Logs(), nodes)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,11 @@ type task struct {
 	stop   *stopper
 }
 
+// packed reports whether the run's records are compressed, and its logs without what these hold.
+func (t *task) packed() bool {
+	return t.flags.records == recordsPacked || t.flags.records == recordsAuto && t.plan.Expected() >= packedFrom
+}
+
 // once does the run and judges it. An error means that there is nothing to judge: the run never began, or its folder
 // could not be written.
 func (t *task) once(nth int) (*outcome, error) {
@@ -76,11 +81,14 @@ func (t *task) describe(nth int) *history.Run {
 	id := results.NewID()
 	raw, _ := hex.DecodeString(id) // NewID gives 16 hexadecimal digits
 	run := &history.Run{
-		Format: history.FormatVersion, ID: id, Version: info.Version, Commit: info.Commit, Command: t.env.args,
+		Format: history.PlainFormat, ID: id, Version: info.Version, Commit: info.Commit, Command: t.env.args,
 		Scenario: t.plan.Name, ScenarioYAML: string(t.plan.YAML()), Driver: t.driver, DriverWhy: t.why, Seed: seed,
 		Nodes: t.plan.Nodes, ElectionInterval: int64(t.plan.ElectionInterval), SessionTimeout: int64(t.plan.SessionTimeout),
 		Bugs: t.flags.bugs, Needs: bugs.Needs(t.flags.bugs), Machine: machine(), Minimums: t.plan.Minimums, Contract: campaign.Contract(t.plan),
 		RunHash: binary.BigEndian.Uint64(raw),
+	}
+	if t.packed() {
+		run.Format = history.FormatVersion
 	}
 	if t.driver == "sim" {
 		run.RunHash = run.Seed // one seed is one run, to the bytes of its records
@@ -100,7 +108,11 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	if err != nil {
 		return harness("finding the run folder", err, "")
 	}
-	rec, err := history.NewRecorder(dir)
+	open := history.NewRecorder
+	if t.packed() {
+		open = history.NewPackedRecorder
+	}
+	rec, err := open(dir)
 	if err != nil {
 		return errors.Join(harness("opening the run's records", err, ""), f.Discard())
 	}
@@ -121,7 +133,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	cfg := chaos.Config{
 		RunID: run.ID, Nodes: t.plan.Nodes, Dir: dir, Work: filepath.Join(os.TempDir(), "soak-"+run.ID[:8]), Image: t.flags.image,
 		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Flush: t.plan.Flush, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
-		DiskFaults: len(diskKinds(t.plan)) > 0,
+		ShortLogs: t.packed(), DiskFaults: len(diskKinds(t.plan)) > 0,
 	}
 	var began atomic.Bool // the cluster has started
 	err = runner.Run(t.stop.ctx, runner.Options{
