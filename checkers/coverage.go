@@ -98,6 +98,8 @@ func (c *coverage) Finish() Verdict {
 		missing = append(missing, "the harness failed: "+c.run.HarnessError)
 	case c.run.Interrupted != "":
 		missing = append(missing, "the run was interrupted: "+c.run.Interrupted)
+	case ok && unfinished(c.run):
+		missing = append(missing, fmt.Sprintf("the run got no further than its phase %q: its runner was ended", c.run.Phases[len(c.run.Phases)-1].Name))
 	}
 	if !ok {
 		missing = append(missing, "the cluster was never ready: the run did not get past its start")

@@ -125,6 +125,7 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 		}},
 		{"a replica of the drain", "replicas read to their end 1 of 2; orders-0 on n2 was never read", dropOps(func(op *history.Operation) bool { return op.Drain != nil && op.Drain.Replica == 2 })},
 		{"topics to drain", "names no topic to read back", func(s *story) { s.run.RecordTopics = nil }},
+		{"the end of its last phase", `got no further than its phase "drain"`, func(s *story) { s.run.Phases[len(s.run.Phases)-1].End = 0 }},
 		{"an end in order", "the run was interrupted: SIGINT", func(s *story) { s.run.Interrupted = "SIGINT" }},
 		{"a harness", "the harness failed: disk full", func(s *story) { s.run.HarnessError = "disk full" }},
 		{"the kind of fault that its bug shows after", "shows only after a fault of the kind power-loss, and there was none", func(s *story) { s.run.Needs = []string{"power-loss"} }},

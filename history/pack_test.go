@@ -158,7 +158,7 @@ func TestACutCompressedFileIsReadAsFarAsItGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sizes []int64 // of the file after each flush
-	const each, flushes = 40, 6
+	const each, flushes = 12, 4
 	for i := range each * flushes {
 		r.Operation(produced(i))
 		if i%each == each-1 {
@@ -180,7 +180,17 @@ func TestACutCompressedFileIsReadAsFarAsItGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for cut := range len(data) {
+	cuts := []int{0, 1, len(data) - 1}
+	for _, size := range sizes {
+		cuts = append(cuts, int(size)-1, int(size), int(size)+1, int(size)+4)
+	}
+	for cut := 2; cut < len(data); cut += 11 {
+		cuts = append(cuts, cut)
+	}
+	for _, cut := range cuts {
+		if cut >= len(data) {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(dir, HistoryFile+Compressed), data[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +241,7 @@ func TestADamagedCompressedFileIsNotTakenForAWholeOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := 4; at < len(data); at += 7 {
+	for at := 4; at < len(data); at += 61 {
 		bad := bytes.Clone(data)
 		bad[at] ^= 0xff
 		if err := os.WriteFile(path, bad, 0o600); err != nil {

@@ -54,6 +54,8 @@ type Options struct {
 	Readers int
 	// Run has Nodes set. Phases, RecordTopics, Notes and HarnessError are filled in; nobody else may touch it while Run runs.
 	Run *history.Run
+	// Save is called after Run's description has grown by a phase, so that whoever writes it down leaves what a killed runner knew. May be nil.
+	Save func()
 	// Observe is shown each *history.Event, *history.Operation, *history.Fault and *history.Metric as it is recorded. May be nil.
 	Observe func(record any)
 	// Status is told how the run stands, about four times a second. May be nil.
@@ -130,6 +132,9 @@ type started struct {
 func newShell(o Options) *shell {
 	if o.Observe == nil {
 		o.Observe = func(any) {}
+	}
+	if o.Save == nil {
+		o.Save = func() {}
 	}
 	if o.Status == nil {
 		o.Status = func(runloop.Status) {}
@@ -309,7 +314,8 @@ func (s *shell) act(a runloop.Action) {
 	case runloop.Record:
 		s.recordFault(a.Fault)
 	case runloop.EnterPhase:
-		s.o.Run.Phases = s.o.Loop.Phases()
+		s.o.Run.Phases, s.o.Run.RecordTopics = s.o.Loop.Phases(), s.o.Loop.Topics()
+		s.o.Save()
 		switch a.Name {
 		case runloop.PhaseSteady:
 			s.read()

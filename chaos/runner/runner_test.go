@@ -186,6 +186,27 @@ func TestEndIsAskedForWithItsReason(t *testing.T) {
 	})
 }
 
+// What is known of a run is there to be written down as soon as it is known: a runner may be killed.
+func TestEachPhaseIsSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reason string
+		h := newHarness(untilEnd(&reason))
+		saved := 0
+		h.o.Save = func() {
+			saved++
+			if len(h.o.Run.Phases) == 0 || len(h.o.Run.RecordTopics) == 0 {
+				t.Errorf("saved without what it is: %+v", h.o.Run)
+			}
+		}
+		end := make(chan string, 1)
+		h.o.End = end
+		time.AfterFunc(time.Second, func() { end <- "enough" })
+		if err := h.run(t.Context()); err != nil || saved != 1 {
+			t.Errorf("saved %d times in one phase, %v", saved, err)
+		}
+	})
+}
+
 func TestAFullDiskEndsTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reason string
