@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A run whose runner is killed is judged as far as it got, plain or packed: what was found before stays found, and without that it is inconclusive
@@ -27,7 +28,7 @@ func TestAKilledRunIsJudgedAsFarAsItGot(t *testing.T) {
 				args = append(args, "--bug", c.bug)
 			}
 			run := startRun(t, env, args...)
-			run.waitFor(t, "fault")
+			run.waitForFault(t)
 			if err := run.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -51,5 +52,24 @@ func TestAKilledRunIsJudgedAsFarAsItGot(t *testing.T) {
 				t.Errorf("soak clean: %v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// waitForFault waits until the run's first fault is over, so that something of it, and of what a bug did before, is in the record.
+func (b *background) waitForFault(t *testing.T) {
+	t.Helper()
+	deadline := time.After(3 * time.Minute)
+	for {
+		select {
+		case l, ok := <-b.lines:
+			if !ok {
+				t.Fatal("the run ended before its first fault")
+			}
+			if strings.Contains(l, "fault 1: ") && strings.Contains(l, "healed") {
+				return
+			}
+		case <-deadline:
+			t.Fatal("no fault was over within three minutes")
+		}
 	}
 }
