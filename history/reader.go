@@ -149,6 +149,29 @@ func eventLine(handle func(*Event) error, n *Notes) func([]byte) error {
 	}
 }
 
+// ReadLines calls line with each line of one of a run folder's files, which may be compressed as ReadFolder takes it. It is for those who
+// must read on behind a line that is damaged, or who need little of each: no line is decoded. The slice is valid until line returns. An
+// error of line ends the reading: a *DamageError that wraps it, or a note if the line is cut at the end of the file.
+func ReadLines(dir, name string, line func([]byte) error) (Notes, error) {
+	var n Notes
+	err := readFile(dir, name, line, &n)
+	return n, err
+}
+
+// ParseOperation reads one line of history.jsonl.
+func ParseOperation(line []byte) (*Operation, error) {
+	var out *Operation
+	err := decodeLine(func(op *Operation) error { out = op; return nil }, (*Operation).check)(line)
+	return out, err
+}
+
+// ParseFault reads one line of faults.jsonl.
+func ParseFault(line []byte) (*Fault, error) {
+	var out *Fault
+	err := decodeLine(func(f *Fault) error { out = f; return nil }, (*Fault).check)(line)
+	return out, err
+}
+
 func readFile(dir, name string, line func([]byte) error, n *Notes) error {
 	file, err := os.Open(filepath.Join(dir, name))
 	compressed := errors.Is(err, fs.ErrNotExist)

@@ -6,6 +6,7 @@ import (
 
 	"soak/checkers"
 	"soak/history"
+	"soak/results/report"
 )
 
 // writeBeside writes all that stands beside the verdict. Each part is tried, whatever became of the others.
@@ -29,5 +30,6 @@ func (f *Folder) writeBeside(run *history.Run, rep *checkers.Report, pictures ch
 		errs = append(errs, err) // the summary is written all the same, without what the records would add
 	}
 	errs = append(errs, f.write(SummaryFile, Summary(run, rep, facts)))
+	errs = append(errs, f.draw(report.Input{Dir: f.path, Run: run, Report: rep}))
 	return errors.Join(errs...)
 }

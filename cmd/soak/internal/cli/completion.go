@@ -181,7 +181,7 @@ func valuesOf(flag string) []string {
 
 // argumentsOf gives what the argument at a place, from 0 on, of a command may be.
 func argumentsOf(name string, place int) []string {
-	if name == "check" { // takes many
+	if name == "check" || name == "report" { // take many
 		place = 0
 	}
 	if name == "cluster fault" && place == 1 {
@@ -201,7 +201,7 @@ func argumentsOf(name string, place int) []string {
 	switch name {
 	case "run", "campaign", "scenarios":
 		return scenario.Names()
-	case "check", "replay", "shrink":
+	case "check", "report", "replay", "shrink":
 		return []string{"latest"}
 	case "bugs":
 		return bugNamesKnown()

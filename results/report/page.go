@@ -1,0 +1,409 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"slices"
+	"strings"
+	"time"
+
+	"soak/checkers"
+	"soak/history"
+	"soak/internal/version"
+)
+
+//go:embed page.html
+var pageSource string
+
+//go:embed page.css
+var pageStyle string
+
+//go:embed page.js
+var pageScript string
+
+var pageTemplate = template.Must(template.New("report").Parse(pageSource))
+
+// page is what page.html shows.
+type page struct {
+	CSP        string
+	Style      template.CSS
+	Script     template.JS
+	Patterns   template.HTML
+	Title      string
+	Word       string // HOLDS
+	Class      string // holds, violated, inconclusive, unjudged
+	Shape      string // that stands for the outcome without colour
+	Sentence   string
+	Because    []string // what else a stranger must know of the verdict
+	Checkers   []checkerRow
+	Reproduce  string
+	Facts      [][2]string
+	Missing    []string
+	Notes      []string
+	Timeline   Timeline
+	Downsample []string
+	Hover      template.JS
+	Stories    []storyPage
+	Others     []otherViolation
+	OthersLeft int
+	Coverage   []measureRow
+	Other      []measureRow
+	Matrix     matrix
+	Recovery   recoveryPage
+	Latency    latencyPage
+	Faults     []faultRow
+	Version    string
+}
+
+type checkerRow struct {
+	ID, What, Class, Word, Shape, Reason, Checked string
+	Story                                         int  // number of its first story, 0 if it has none
+	Open                                          bool // neither holds nor is out of place: what it makes sure of is told
+}
+
+// Draw draws a run. What cannot be read is named on the page; an error is one of the drawing itself.
+func Draw(in Input) (out []byte, err error) {
+	// A picture that fails must not take its caller down: it draws beside a verdict.
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = nil, fmt.Errorf("drawing the report: %v", r)
+		}
+	}()
+	c := collect(in)
+	p := c.page()
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, p); err != nil {
+		return nil, fmt.Errorf("drawing the report: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func (c *collected) page() *page {
+	v := version.Get()
+	p := &page{
+		Style: template.CSS(pageStyle), Script: template.JS(pageScript), Patterns: patterns,
+		CSP:   fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; script-src 'sha256-%s'; base-uri 'none'; form-action 'none'", digest(pageStyle), digest(pageScript)),
+		Title: strings.TrimSpace(c.Run.Scenario + " on " + c.Run.Driver), Reproduce: c.reproduce(), Facts: c.facts(), Version: v.Version,
+	}
+	if p.Title == "on" {
+		p.Title = "a run"
+	}
+	p.Word, p.Class, p.Shape = "NOT JUDGED", "unjudged", "–"
+	if c.Report != nil {
+		p.Word, p.Class, p.Shape = outcomeWords(c.Report.Outcome)
+		p.Checkers = c.checkerRows()
+	}
+	p.Sentence, p.Because = c.sentence()
+	p.Timeline = drawTimeline(c)
+	p.Stories = c.storyPages()
+	p.Others, p.OthersLeft = c.otherViolations()
+	p.Coverage, p.Other = c.measureRows()
+	p.Matrix = c.matrix()
+	p.Recovery = c.recoveryPage()
+	p.Latency = c.latencyPage()
+	p.Faults = c.faultRows()
+	p.Downsample = c.downsampled(p.Timeline.Thinned)
+	hover, err := json.Marshal(c.hover())
+	if err != nil { // numbers alone
+		panic(err)
+	}
+	p.Hover = template.JS(hover)
+	p.Missing = c.notes
+	if c.Report != nil {
+		p.Notes = c.Report.Notes
+	}
+	return p
+}
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// outcomeWords are an outcome's word, its class and a shape that says it without colour.
+func outcomeWords(o checkers.Outcome) (word, class, shape string) {
+	text, err := o.MarshalText()
+	if err != nil {
+		text = []byte("inconclusive")
+	}
+	shape = map[checkers.Outcome]string{checkers.Holds: "✓", checkers.Violated: "✗", checkers.Inconclusive: "?", checkers.NotApplicable: "–"}[o]
+	return o.String(), string(text), shape
+}
+
+// sentence is the verdict for somebody who knows nothing of the checkers.
+func (c *collected) sentence() (string, []string) {
+	var because []string
+	if c.Run.HarnessError != "" {
+		because = append(because, "The harness failed: "+c.Run.HarnessError)
+	}
+	if c.Run.Interrupted != "" {
+		because = append(because, "The run was ended early by "+c.Run.Interrupted+".")
+	}
+	if c.Report == nil {
+		return "Nobody has judged this run yet: it ended, or was ended, before the checkers had read it.", append(because, "soak check judges it.")
+	}
+	switch c.Report.Outcome {
+	case checkers.Violated:
+		return c.violatedSentence(), because
+	case checkers.Holds:
+		return c.holdsSentence(), because
+	}
+	return "This run proves nothing yet: " + c.Report.Sentence + ".", append(because, "Nothing wrong was found, but not enough was seen to say that all is well.")
+}
+
+func (c *collected) violatedSentence() string {
+	broken, total := 0, int64(0)
+	var first *checkers.Verdict
+	for i := range c.Report.Verdicts {
+		v := &c.Report.Verdicts[i]
+		if v.Outcome != checkers.Violated {
+			continue
+		}
+		if broken++; first == nil {
+			first = v
+		}
+		total += max(int64(len(v.Violations)), measure(v, "violations"))
+	}
+	if first == nil || len(first.Violations) == 0 {
+		return "The cluster broke a promise: " + c.Report.Sentence + "."
+	}
+	x := first.Violations[0]
+	text := "The cluster broke a promise: " + strings.TrimSuffix(x.Sentence, ".")
+	if x.Time != 0 {
+		text += ", " + seconds(x.Time-c.from) + " after the start"
+	}
+	if names := c.faultWords(x.Faults); names != "" {
+		text += ", during " + names
+	} else if x.Time != 0 {
+		text += ", while no fault was active"
+	}
+	text += "."
+	if total > 1 {
+		text += fmt.Sprintf(" %s in all, found by %s.", plural(total, "violation"), plural(int64(broken), "checker"))
+	}
+	return text
+}
+
+func measure(v *checkers.Verdict, name string) int64 {
+	for _, m := range v.Measures {
+		if m.Name == name {
+			return m.Seen
+		}
+	}
+	return 0
+}
+
+// faultWords are the faults of a violation.
+func (c *collected) faultWords(ids []int) string {
+	var out []string
+	for _, id := range ids {
+		for i := range c.faults {
+			if c.faults[i].ID == id {
+				out = append(out, fmt.Sprintf("fault %d (%s)", id, c.faults[i].Words()))
+			}
+		}
+	}
+	if len(out) > 3 {
+		out = append(out[:3], fmt.Sprintf("%d other faults", len(out)-3))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (c *collected) holdsSentence() string {
+	holds := 0
+	for _, v := range c.Report.Verdicts {
+		if v.Outcome == checkers.Holds {
+			holds++
+		}
+	}
+	proven := 0
+	for i := range c.faults {
+		if c.faults[i].Proven() {
+			proven++
+		}
+	}
+	disturbed := "left alone"
+	if proven > 0 {
+		disturbed = fmt.Sprintf("disturbed by %s", plural(int64(proven), "proven fault"))
+	}
+	text := fmt.Sprintf("For %s this cluster of %s, %s, kept every promise that was checked: %s found nothing wrong", lengthWords(c.to-c.from),
+		plural(int64(len(c.nodes)), "node"), disturbed, plural(int64(holds), "checker"))
+	if c.acked > 0 {
+		text += fmt.Sprintf(" in %s", plural(c.acked, "acknowledged record"))
+	}
+	return text + "."
+}
+
+func (c *collected) checkerRows() []checkerRow {
+	var rows []checkerRow
+	for _, v := range c.Report.Verdicts {
+		r := checkerRow{ID: v.Checker, What: explains(v.Checker), Reason: v.Reason, Checked: count(v.Checked) + " " + v.CheckedWhat}
+		r.Word, r.Class, r.Shape = outcomeWords(v.Outcome)
+		r.Word = strings.ToLower(r.Word)
+		for _, s := range c.stories {
+			if s.checker == v.Checker {
+				r.Story = s.number
+				break
+			}
+		}
+		r.Open = v.Outcome == checkers.Violated || v.Outcome == checkers.Inconclusive
+		rows = append(rows, r)
+	}
+	// What needs attention first; within an outcome the order is that of every report.
+	order := map[string]int{"violated": 0, "inconclusive": 1, "holds": 2, "not-applicable": 3}
+	slices.SortStableFunc(rows, func(a, b checkerRow) int { return cmp.Compare(order[a.Class], order[b.Class]) })
+	return rows
+}
+
+// reproduce is the command that does the run again.
+func (c *collected) reproduce() string {
+	r := c.Run
+	whole := false
+	for _, p := range r.Phases {
+		whole = whole || p.Name == "drain" && p.End != 0
+	}
+	if r.ID == "" && r.Scenario == "" {
+		return ""
+	}
+	if r.SimHash != 0 && whole {
+		return "soak replay " + quote(c.Dir)
+	}
+	words := []string{"soak", "run"}
+	switch {
+	case whole && c.hasSchedule():
+		words = append(words, quote(c.Dir+"/schedule.yaml"))
+	case len(r.Command) > 2 && r.Command[1] == "run":
+		// Ended early: its schedule holds what the end cut off, so it is asked for as it was the first time.
+		for _, w := range r.Command[2:] {
+			words = append(words, quote(w))
+		}
+		line := strings.Join(words, " ")
+		if !strings.Contains(line, "--seed") {
+			line += fmt.Sprintf(" --seed %d", r.Seed)
+		}
+		return line
+	default:
+		words = append(words, quote(r.Scenario))
+	}
+	if r.Driver != "" {
+		words = append(words, "--driver", quote(r.Driver))
+	}
+	words = append(words, "--seed", fmt.Sprint(r.Seed))
+	for _, b := range r.Bugs {
+		words = append(words, "--bug", quote(b))
+	}
+	return strings.Join(words, " ")
+}
+
+// quote writes a word for a shell.
+func quote(w string) string {
+	plain := w != ""
+	for _, r := range w {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./=:,+@%", r)) {
+			plain = false
+		}
+	}
+	if plain {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+}
+
+func (c *collected) facts() [][2]string {
+	r := c.Run
+	var out [][2]string
+	add := func(name, value string) {
+		if strings.TrimSpace(value) != "" {
+			out = append(out, [2]string{name, value})
+		}
+	}
+	add("run", r.ID)
+	add("scenario", r.Scenario)
+	driver := r.Driver
+	if r.DriverWhy != "" {
+		driver += " (" + r.DriverWhy + ")"
+	}
+	add("driver", driver)
+	if r.ID != "" {
+		add("seed", fmt.Sprint(r.Seed))
+	}
+	add("planted bugs", strings.Join(r.Bugs, ", "))
+	add("soak", strings.TrimSpace(r.Version+commitWords(r.Commit)))
+	if c.from > 0 {
+		add("start", utc(c.from))
+	}
+	add("length", lengthWords(c.to-c.from))
+	if len(c.nodes) > 0 {
+		nodes := plural(int64(len(c.nodes)), "node")
+		if r.ElectionInterval > 0 {
+			nodes += fmt.Sprintf(", election interval %s, session time-out %s", time.Duration(r.ElectionInterval), time.Duration(r.SessionTimeout))
+		}
+		add("cluster", nodes)
+	}
+	add("promised", contractWords(r.Contract))
+	m := r.Machine
+	if m.OS != "" {
+		add("machine", fmt.Sprintf("%s/%s, %s, %s, kernel %s", m.OS, m.Arch, plural(int64(m.CPUs), "core"), bytesWords(m.Memory), m.Kernel))
+	}
+	records := count(c.acked) + " acknowledged"
+	if c.failed > 0 {
+		records += ", " + count(c.failed) + " failed"
+	}
+	if c.unknown > 0 {
+		records += ", " + count(c.unknown) + " of unknown outcome"
+	}
+	add("records", records)
+	add("noise", strings.Join(r.Noise, ", "))
+	return out
+}
+
+func commitWords(commit string) string {
+	if commit == "" || commit == "unknown" {
+		return ", commit not known"
+	}
+	return ", commit " + commit[:min(len(commit), 12)]
+}
+
+func contractWords(k history.Contract) string {
+	var out []string
+	switch k.Acks {
+	case -1:
+		out = append(out, "acks=all")
+	case 1:
+		out = append(out, "acks=1")
+	}
+	if k.MinISR > 0 {
+		out = append(out, fmt.Sprintf("min.insync.replicas %d", k.MinISR))
+	}
+	if k.Idempotent {
+		out = append(out, "idempotent producers")
+	}
+	if k.Flush != "" {
+		out = append(out, "flush "+k.Flush)
+	}
+	if k.Unclean {
+		out = append(out, "unclean election allowed")
+	}
+	return strings.Join(out, ", ")
+}
+
+func utc(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05.000 UTC") }
+
+// downsampled says what was merged, and how.
+func (c *collected) downsampled(thinned int) []string {
+	out := []string{fmt.Sprintf("Throughput, errors, latency and memory are drawn in cells of %s: counts are sums over a cell, p50 and p99 are those of its sends (to 7 percent), maxima are exact.",
+		lengthWords(c.cells.width))}
+	if c.cells.width == 0 {
+		out = nil
+	}
+	if thinned > 0 {
+		out = append(out, fmt.Sprintf("%s of nodes, leaders, partitions and checks lie too close to be drawn one by one. Where they do, one mark says how many, with the smallest ISR among them; checks by nodes that did not lead are drawn first.", plural(int64(thinned), "state")))
+	}
+	return append(out, "Times are those that each speaker's clock told; clocks of different nodes may differ a little, and a paused node speaks late.")
+}

@@ -1,0 +1,457 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"soak/checkers"
+	"soak/history"
+)
+
+func (c *collected) hasSchedule() bool {
+	_, err := os.Stat(filepath.Join(c.Dir, "schedule.yaml"))
+	return err == nil
+}
+
+// storyPage is one violation on the page.
+type storyPage struct {
+	Number                        int
+	Checker, What, Kind, Sentence string
+	At, Nodes, Faults             string
+	More                          int
+	Steps                         []stepRow
+	LeftOut                       int
+	Lanes                         []string
+	Evidence                      []string
+	ActiveFaults                  []faultRow
+	Operations                    string
+}
+
+// stepRow is one row of a story.
+type stepRow struct {
+	At, Gap, Text string
+	Class         string
+	Drawing       template.HTML
+	Evidence      bool
+}
+
+func (c *collected) storyPages() []storyPage {
+	var out []storyPage
+	for _, s := range c.stories {
+		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: s.v.Sentence,
+			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults), More: s.more, Evidence: s.v.Evidence}
+		if s.v.Time != 0 {
+			p.At = c.clock(s.v.Time)
+		}
+		steps, leftOut := c.steps(s)
+		p.LeftOut = leftOut
+		p.Lanes = append(p.Lanes, "clients")
+		for _, n := range c.nodes {
+			p.Lanes = append(p.Lanes, fmt.Sprintf("n%d", n))
+		}
+		for i, st := range steps {
+			row := stepRow{At: c.clock(st.at), Text: st.text, Evidence: st.evidence, Drawing: c.drawStep(st)}
+			if i > 0 {
+				row.Gap = gapWords(st.at - steps[i-1].at)
+			}
+			switch {
+			case st.fault:
+				row.Class = "fault"
+			case st.evidence:
+				row.Class = "evidence"
+			}
+			p.Steps = append(p.Steps, row)
+		}
+		for i := range c.faults {
+			if slices.Contains(s.v.Faults, c.faults[i].ID) {
+				p.ActiveFaults = append(p.ActiveFaults, c.faultRow(&c.faults[i]))
+			}
+		}
+		if n := len(s.v.Operations); n > 0 {
+			p.Operations = plural(int64(n), "operation") + ": " + strings.Join(s.v.Operations[:min(n, 12)], ", ")
+			if n > 12 {
+				p.Operations += " …"
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// gapWords tell of the time since the row before, if it is worth telling.
+func gapWords(ns int64) string {
+	if ns < 250e6 {
+		return ""
+	}
+	return lengthWords(ns) + " later"
+}
+
+// drawStep draws a row's lanes: what each node was then, and what happened.
+func (c *collected) drawStep(st step) template.HTML {
+	var out svg
+	n := len(c.nodes) + 1
+	x := func(i int) percent { return percent((float64(i) + 0.5) / float64(n) * 100) }
+	laneOf := func(place int32) int {
+		if place == clientLane {
+			return 0
+		}
+		return slices.Index(c.nodes, place) + 1
+	}
+	out.open("svg", "class", "row", "width", "100%", "height", "100%", "aria-hidden", "true")
+	out.empty("line", "class", "life clients", "x1", x(0), "x2", x(0), "y1", 0, "y2", "100%")
+	for i, node := range c.nodes {
+		class := c.stateAt(node, st.at)
+		out.empty("line", "class", "life "+class, "x1", x(i+1), "x2", x(i+1), "y1", 0, "y2", "100%")
+		if c.leadsAt(node, st.at) {
+			out.empty("line", "class", "leads", "x1", x(i+1), "x2", x(i+1), "y1", 0, "y2", "100%")
+		}
+	}
+	class := "msg"
+	if st.failed {
+		class += " failed"
+	}
+	if st.answer {
+		class += " answer"
+	}
+	if st.evidence {
+		class += " cited"
+	}
+	from, to := laneOf(st.from), laneOf(st.to)
+	switch {
+	case st.from == nowhere && st.to == nowhere:
+	case st.fault:
+		out.open("svg", "x", x(from), "y", 14, "overflow", "visible", "class", "at fault")
+		out.empty("path", "d", "M-6 -6H6V6H-6z")
+		out.close("svg")
+	case from == to:
+		out.open("svg", "x", x(from), "y", 14, "overflow", "visible", "class", "at "+class)
+		if st.failed {
+			out.empty("path", "d", "M-5 -5L5 5M5 -5L-5 5")
+		} else {
+			out.empty("circle", "r", 4)
+		}
+		out.close("svg")
+	default:
+		out.empty("line", "class", class, "x1", x(from), "x2", x(to), "y1", 14, "y2", 14)
+		head := "M-9 -5L-1 0L-9 5"
+		if to < from {
+			head = "M9 -5L1 0L9 5"
+		}
+		out.open("svg", "x", x(to), "y", 14, "overflow", "visible", "class", "head "+class)
+		out.empty("path", "d", head)
+		out.close("svg")
+	}
+	out.close("svg")
+	return out.html()
+}
+
+// stateAt is a node's state at an instant, as the class of its drawing.
+func (c *collected) stateAt(node int32, at int64) string {
+	class := "up"
+	for _, s := range c.statesOf(node) {
+		if s.from <= at && at < s.to {
+			class = s.class
+		}
+	}
+	return class
+}
+
+func (c *collected) statesOf(node int32) []stretch {
+	if c.nodeStates == nil {
+		c.nodeStates = map[int32][]stretch{}
+	}
+	list, ok := c.nodeStates[node]
+	if !ok {
+		list = nodeStates(node, c.states.lives[node], c.faults, c.from, c.to)
+		c.nodeStates[node] = list
+	}
+	return list
+}
+
+func (c *collected) leadsAt(node int32, at int64) bool {
+	l := c.states.lives[node]
+	if l == nil {
+		return false
+	}
+	for _, x := range l.leads {
+		if x.from <= at && (x.to == 0 || at < x.to) {
+			return true
+		}
+	}
+	return false
+}
+
+// otherViolation is one that has no story.
+type otherViolation struct{ Checker, Kind, Sentence, At string }
+
+// maxOthers bounds the list of violations without a story; verdict.json has all that were kept.
+const maxOthers = 150
+
+func (c *collected) otherViolations() (out []otherViolation, left int) {
+	if c.Report == nil {
+		return nil, 0
+	}
+	told := map[*checkers.Violation]bool{}
+	for _, s := range c.stories {
+		told[s.v] = true
+	}
+	for i := range c.Report.Verdicts {
+		v := &c.Report.Verdicts[i]
+		shown := 0
+		for j := range v.Violations {
+			x := &v.Violations[j]
+			if told[x] {
+				continue
+			}
+			if len(out) >= maxOthers || shown >= maxOthers/3 {
+				left++
+				continue
+			}
+			shown++
+			o := otherViolation{Checker: v.Checker, Kind: x.Kind, Sentence: cutText(x.Sentence, 400)}
+			if x.Time != 0 {
+				o.At = c.clock(x.Time)
+			}
+			out = append(out, o)
+		}
+		left += int(max(measure(v, "violations")-int64(len(v.Violations)), 0))
+	}
+	return out, left
+}
+
+// measureRow is one thing that was counted.
+type measureRow struct {
+	Name, Checker, Seen, Needed string
+	Missed                      bool
+	Bar                         template.HTML
+}
+
+func (c *collected) measureRows() (needed, other []measureRow) {
+	if c.Report == nil {
+		return nil, nil
+	}
+	seen := map[string]bool{}
+	for _, v := range c.Report.Verdicts {
+		for _, m := range v.Measures {
+			r := measureRow{Name: m.Name, Checker: v.Checker, Seen: strings.TrimSpace(count(m.Seen) + " " + m.Unit)}
+			if m.Needed == 0 {
+				other = append(other, r)
+				continue
+			}
+			r.Needed, r.Missed = count(m.Needed), m.Seen < m.Needed
+			if key := r.Name + r.Seen + r.Needed; seen[key] {
+				continue // two checkers may count the same
+			} else {
+				seen[key] = true
+			}
+			var s svg
+			share := min(float64(m.Seen)/float64(m.Needed), 2) / 2
+			s.open("svg", "class", "bar", "width", "100%", "height", 12, "aria-hidden", "true")
+			s.empty("rect", "class", "track", "width", "100%", "height", 12)
+			class := "fill"
+			if r.Missed {
+				class += " missed"
+			}
+			s.empty("rect", "class", class, "width", percent(share*100), "height", 12)
+			s.empty("line", "class", "need", "x1", "50%", "x2", "50%", "y1", 0, "y2", 12)
+			s.close("svg")
+			r.Bar = s.html()
+			needed = append(needed, r)
+		}
+	}
+	return needed, other
+}
+
+// matrix counts proven faults by kind and by the role of whom they hit.
+type matrix struct {
+	Roles []string
+	Rows  []matrixRow
+}
+
+type matrixRow struct {
+	Kind  string
+	Cells []string
+}
+
+func (c *collected) matrix() matrix {
+	type key struct{ kind, role string }
+	asked, proven := map[key]int{}, map[key]int{}
+	var m matrix
+	var kinds []string
+	for i := range c.faults {
+		f := &c.faults[i]
+		k := key{f.Kind, cmp.Or(f.Role, "no role recorded")}
+		if !slices.Contains(m.Roles, k.role) {
+			m.Roles = append(m.Roles, k.role)
+		}
+		if !slices.Contains(kinds, k.kind) {
+			kinds = append(kinds, k.kind)
+		}
+		asked[k]++
+		if f.Proven() {
+			proven[k]++
+		}
+	}
+	slices.Sort(m.Roles)
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		r := matrixRow{Kind: kind}
+		for _, role := range m.Roles {
+			k := key{kind, role}
+			switch {
+			case asked[k] == 0:
+				r.Cells = append(r.Cells, "–")
+			case asked[k] == proven[k]:
+				r.Cells = append(r.Cells, fmt.Sprint(proven[k]))
+			default:
+				r.Cells = append(r.Cells, fmt.Sprintf("%d of %d proven", proven[k], asked[k]))
+			}
+		}
+		m.Rows = append(m.Rows, r)
+	}
+	return m
+}
+
+// faultRow is one fault with its evidence.
+type faultRow struct {
+	ID                                  int
+	Words, Role, Trigger, From, Lasted  string
+	Proven                              bool
+	Error, Outage, Partition, FirstSent string
+	Evidence                            []evidenceRow
+}
+
+type evidenceRow struct{ At, Phase, What string }
+
+func (c *collected) faultRow(f *history.Fault) faultRow {
+	r := faultRow{ID: f.ID, Words: f.Words(), Role: f.Role, Trigger: f.Trigger, Proven: f.Proven(), Error: f.Error}
+	if f.Asked != 0 {
+		r.From = c.clock(f.Asked)
+	}
+	if f.Healed != 0 && f.Asked != 0 {
+		r.Lasted = lengthWords(f.Healed - f.Asked)
+	}
+	for _, e := range f.Evidence[:min(len(f.Evidence), 12)] {
+		r.Evidence = append(r.Evidence, evidenceRow{c.clock(e.Time), e.Phase, cutText(e.What, 200)})
+	}
+	return r
+}
+
+// maxFaults bounds the faults that are listed one by one; all are drawn.
+const maxFaults = 200
+
+func (c *collected) faultRows() []faultRow {
+	var out []faultRow
+	for i := range c.faults[:min(len(c.faults), maxFaults)] {
+		out = append(out, c.faultRow(&c.faults[i]))
+	}
+	return out
+}
+
+// recoveryPage tells how long writes were not to be had.
+type recoveryPage struct {
+	During, Without string // the longest times without an acknowledged write
+	Rows            []recoveryRow
+}
+
+type recoveryRow struct {
+	Kind                                string
+	Faults                              int
+	OutageMedian, OutageMax             string
+	Where                               string
+	WriteMedian, WriteMax, WriteSlowest string
+}
+
+func (c *collected) recoveryPage() recoveryPage {
+	var p recoveryPage
+	during, without := c.outages.worst()
+	if during.length() > 0 {
+		p.During = fmt.Sprintf("%s: %s had no acknowledged write from %s to %s, with fault %d", lengthWords(during.length()), during.partition, c.clock(during.from), c.clock(during.to), during.fault)
+	}
+	if without.length() > 0 {
+		p.Without = fmt.Sprintf("%s: %s from %s to %s", lengthWords(without.length()), without.partition, c.clock(without.from), c.clock(without.to))
+	}
+	byKind := map[string][]recovered{}
+	var kinds []string
+	for _, r := range c.outages.recoveries() {
+		if byKind[r.fault.Kind] == nil {
+			kinds = append(kinds, r.fault.Kind)
+		}
+		byKind[r.fault.Kind] = append(byKind[r.fault.Kind], r)
+	}
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		row := recoveryRow{Kind: kind, Faults: len(byKind[kind]), WriteMedian: "–", WriteMax: "–"}
+		var outs, writes []int64
+		worst := byKind[kind][0]
+		slowest := byKind[kind][0]
+		for _, r := range byKind[kind] {
+			outs = append(outs, r.outage.length())
+			if r.outage.length() > worst.outage.length() {
+				worst = r
+			}
+			if r.write >= 0 {
+				writes = append(writes, r.write)
+				if r.write > slowest.write {
+					slowest = r
+				}
+			}
+		}
+		row.OutageMedian, row.OutageMax = lengthWords(median(outs)), lengthWords(worst.outage.length())
+		if worst.outage.length() > 0 {
+			row.Where = fmt.Sprintf("%s, fault %d", worst.outage.partition, worst.fault.ID)
+		}
+		if len(writes) > 0 {
+			row.WriteMedian, row.WriteMax = lengthWords(median(writes)), lengthWords(slowest.write)
+			row.WriteSlowest = fmt.Sprintf("%s, fault %d", slowest.slowest, slowest.fault.ID)
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	return p
+}
+
+func median(list []int64) int64 {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// latencyPage compares latency with and without faults.
+type latencyPage struct {
+	Rows    []latencyRow
+	Drawing template.HTML
+}
+
+type latencyRow struct{ Quantile, Quiet, Faulty string }
+
+var quantiles = []struct {
+	name string
+	q    float64
+}{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}}
+
+func (c *collected) latencyPage() latencyPage {
+	var p latencyPage
+	if c.quiet.n+c.faulty.n == 0 {
+		return p
+	}
+	p.Rows = append(p.Rows, latencyRow{"sends", count(c.quiet.n), count(c.faulty.n)})
+	for _, q := range quantiles {
+		row := latencyRow{Quantile: q.name, Quiet: "–", Faulty: "–"}
+		if c.quiet.n > 0 {
+			row.Quiet = lengthWords(c.quiet.quantile(q.q))
+		}
+		if c.faulty.n > 0 {
+			row.Faulty = lengthWords(c.faulty.quantile(q.q))
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	p.Drawing = drawDistribution(&c.quiet, &c.faulty)
+	return p
+}

@@ -1,0 +1,236 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"soak/checkers"
+	"soak/history"
+)
+
+// A story is one violation with all that the folder holds of it: the evidence, and what happened around it to the same partitions, keys and nodes.
+type story struct {
+	number  int // from 1, in the order of the page
+	checker string
+	v       *checkers.Violation
+	more    int // others of its kind that are not told
+
+	from, to int64 // what is shown around it
+	ids      map[string]bool
+	keys     map[string]bool // topics, and partitions as keys
+	topics   map[string]bool // of those partitions: their other partitions do not matter
+	indexes  map[uint64]bool // of raft entries in evidence
+	told     map[string]bool // evidence, as it stands in the verdict
+
+	events     []*history.Event
+	operations []*history.Operation
+	cut        int // records in its time that were too many
+}
+
+// Bounds of the stories.
+const (
+	maxStories   = 14
+	perKind      = 3
+	before       = int64(3e9) // shown before a violation, and
+	after        = int64(1500e6)
+	maxGathered  = 1500 // records of each sort that a story keeps while reading
+	maxKeptByIDs = 5000 // operations of a story by its violation's list
+)
+
+// chooseStories takes the first violation of each kind, then others as there is room.
+func (c *collected) chooseStories() []*story {
+	if c.Report == nil {
+		return nil
+	}
+	type group struct {
+		checker string
+		list    []*checkers.Violation
+	}
+	var groups []*group
+	for vi := range c.Report.Verdicts {
+		v := &c.Report.Verdicts[vi]
+		of := map[string]*group{}
+		for i := range v.Violations {
+			x := &v.Violations[i]
+			g := of[x.Kind]
+			if g == nil {
+				g = &group{checker: v.Checker}
+				of[x.Kind] = g
+				groups = append(groups, g)
+			}
+			g.list = append(g.list, x)
+		}
+	}
+	var out []*story
+	for round := range perKind {
+		for _, g := range groups {
+			if round < len(g.list) && len(out) < maxStories {
+				out = append(out, c.newStory(g.checker, g.list[round]))
+			}
+		}
+	}
+	for _, g := range groups {
+		told := slices.DeleteFunc(slices.Clone(out), func(s *story) bool { return s.checker != g.checker || s.v.Kind != g.list[0].Kind })
+		if len(told) > 0 {
+			told[0].more = len(g.list) - len(told)
+		}
+	}
+	place := map[string]int{}
+	for i, g := range groups {
+		place[g.checker+"/"+g.list[0].Kind] = i
+	}
+	slices.SortStableFunc(out, func(a, b *story) int {
+		return cmp.Compare(place[a.checker+"/"+a.v.Kind], place[b.checker+"/"+b.v.Kind])
+	})
+	for i, s := range out {
+		s.number = i + 1
+	}
+	return out
+}
+
+func (c *collected) newStory(checker string, v *checkers.Violation) *story {
+	s := &story{checker: checker, v: v, ids: map[string]bool{}, keys: map[string]bool{}, topics: map[string]bool{}, indexes: map[uint64]bool{}, told: map[string]bool{}}
+	for _, id := range v.Operations[:min(len(v.Operations), maxKeptByIDs)] {
+		s.ids[id] = true
+	}
+	at := v.Time
+	for _, line := range v.Evidence {
+		s.told[line] = true
+		if e, ok, err := history.ParseEvent([]byte(line)); err == nil && ok {
+			s.events = append(s.events, &e)
+			s.about(&e)
+			at = cmp.Or(at, e.Time)
+			continue
+		}
+		if op, err := history.ParseOperation([]byte(line)); err == nil && op != nil {
+			s.ids[op.ID] = true
+			s.operations = append(s.operations, op)
+			h := headOf(op)
+			s.keys[keyOf(h)] = true
+			s.topics[string(h.topic)] = true
+			at = cmp.Or(at, op.Complete, op.Invoke)
+		}
+	}
+	s.from, s.to = at-before, at+after
+	return s
+}
+
+// keyOf is what an operation is about: a partition, or a topic.
+func keyOf(h opHead) string {
+	switch h.kind {
+	case "produce", "consume", "drain":
+		return fmt.Sprintf("%s-%d", h.topic, h.partition)
+	}
+	return string(h.topic)
+}
+
+// about learns what an event of the evidence is about.
+func (s *story) about(e *history.Event) {
+	switch b := e.Body.(type) {
+	case *history.Propose:
+		s.keys[b.Key] = true
+		if b.Op != "" {
+			s.ids[b.Op] = true
+		}
+	case *history.Apply:
+		s.keys[b.Key] = true
+		s.indexes[b.Index] = true
+		if b.Op != "" {
+			s.ids[b.Op] = true
+		}
+	case *history.Claim:
+		s.keys[b.Key] = true
+		s.indexes[b.Index] = true
+	case *history.Partition:
+		s.keys[fmt.Sprintf("%s-%d", b.Topic, b.Partition)] = true
+	case *history.Read:
+		s.ids[b.Op] = true
+	}
+	delete(s.keys, "")
+}
+
+// wants reports whether an event may belong to the story, by its kind and time alone.
+func (s *story) wants(kind []byte, at int64) bool {
+	return at >= s.from && at <= s.to && string(kind) != "state_hash"
+}
+
+// event takes an event of the story's time if it has to do with it.
+func (s *story) event(e *history.Event) {
+	if e.Time < s.from || e.Time > s.to || !s.concerns(e) || s.told[string(history.AppendEvent(nil, e))] {
+		return
+	}
+	if len(s.events) >= maxGathered {
+		s.cut++
+		return
+	}
+	s.events = append(s.events, e)
+}
+
+func (s *story) concerns(e *history.Event) bool {
+	leadership := s.checker == checkers.SingleLeaderProposing || s.checker == checkers.ZeroProposalErrors
+	switch b := e.Body.(type) {
+	case *history.RoleChange, *history.Started, *history.Exit, *history.LogLine:
+		return true
+	case *history.Session:
+		return b.State == "expired"
+	case *history.Bug:
+		return b.Decisions == 1
+	case *history.LeaderCheck:
+		return leadership || s.checker == checkers.Balance
+	case *history.Propose:
+		return s.keys[b.Key] || leadership && b.Outcome != history.ProposeAccepted
+	case *history.Apply:
+		return s.keys[b.Key] || s.indexes[b.Index]
+	case *history.Claim:
+		return s.keys[b.Key] || s.indexes[b.Index]
+	case *history.Partition:
+		return b.Cause != "periodic" && s.keys[fmt.Sprintf("%s-%d", b.Topic, b.Partition)]
+	case *history.Snapshot:
+		return s.checker == checkers.MetadataAgreement || s.checker == checkers.EpochMonotonic
+	case *history.Read:
+		return s.ids[b.Op]
+	case *history.Stall:
+		return true
+	}
+	return false
+}
+
+// operation takes an operation if the violation names it, or it went on in the story's time and is about the same.
+func (s *story) operation(h opHead, line []byte) {
+	named := len(s.ids) > 0 && s.ids[string(h.id)]
+	if !named {
+		end := cmp.Or(h.complete, h.invoke)
+		if end < s.from || h.invoke > s.to || h.kind == "drain" {
+			return
+		}
+		if !s.topics[string(h.topic)] && !s.keys[string(h.topic)] && !s.keys[keyOf(h)] {
+			return
+		}
+		if len(s.keys) > 0 && !s.keys[keyOf(h)] {
+			return
+		}
+	}
+	if !named && len(s.operations) >= maxGathered {
+		s.cut++
+		return
+	}
+	op, err := history.ParseOperation(line)
+	if err != nil {
+		return // counted where the file is read
+	}
+	s.operations = append(s.operations, op)
+}
+
+// settle brings what was gathered into order, each operation once.
+func (s *story) settle() {
+	byID := map[string]*history.Operation{}
+	for _, op := range s.operations {
+		byID[op.ID] = op
+	}
+	s.operations = slices.SortedFunc(maps.Values(byID), func(a, b *history.Operation) int {
+		return cmp.Or(cmp.Compare(a.Invoke, b.Invoke), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortStableFunc(s.events, func(a, b *history.Event) int { return cmp.Compare(a.Time, b.Time) })
+}
