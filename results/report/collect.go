@@ -32,6 +32,7 @@ type collected struct {
 	states  states
 	outages *outages
 	stories []*story
+	sends   []*sends
 
 	acked, failed, unknown int64 // records
 	operations             map[string]int64
@@ -60,6 +61,7 @@ func collect(in Input) *collected {
 	c.outages = newOutages(c.faults)
 	c.states = newStates(c.topicsWanted())
 	c.stories = c.chooseStories()
+	c.findSends()
 	c.read(history.HistoryFile, c.operationLine)
 	c.read(history.EventsFile, c.eventLine)
 	c.read(history.MetricsFile, c.metricLine)
@@ -237,6 +239,11 @@ func (c *collected) operationLine(line []byte) error {
 	}
 	if h.kind != "produce" {
 		return nil
+	}
+	if len(c.sends) > 0 {
+		if s := c.sendsOf(h.topic, h.partition); s != nil {
+			s.take(h, line, c.from, c.to)
+		}
 	}
 	n := int64(h.count)
 	switch {

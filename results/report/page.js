@@ -40,7 +40,7 @@
       t.setAttribute("x", x); t.setAttribute("y", 11);
       const there = (at / span - o) * k;
       t.setAttribute("text-anchor", there < 0.03 ? "start" : there > 0.96 ? "end" : "middle");
-      t.textContent = step >= 6e7 ? Math.floor(at / 3.6e9) + ":" + String(Math.round(at / 6e7) % 60).padStart(2, "0") + " h" :
+      t.textContent = step >= 6e7 && span < 3.6e9 ? Math.round(at / 6e7) + " min" : step >= 6e7 ? Math.floor(at / 3.6e9) + ":" + String(Math.round(at / 6e7) % 60).padStart(2, "0") + " h" :
         (at / 1e6).toFixed(step < 1e4 ? 3 : step < 1e5 ? 2 : step < 1e6 ? 1 : 0) + " s";
       axis.append(l, t);
     }

@@ -30,6 +30,15 @@ type storyPage struct {
 	Evidence                      []string
 	ActiveFaults                  []faultRow
 	Operations                    string
+	Intervals                     *Intervals
+	Sends                         *Sends
+	Log                           []logRow
+}
+
+// logRow is a line of a log on the page.
+type logRow struct {
+	At, Node, Text string
+	Bad            bool
 }
 
 // stepRow is one row of a story.
@@ -66,6 +75,10 @@ func (c *collected) storyPages() []storyPage {
 				row.Class = "evidence"
 			}
 			p.Steps = append(p.Steps, row)
+		}
+		p.Intervals, p.Sends = s.intervals(), c.sendsDrawing(s)
+		for _, l := range c.excerpt(s) {
+			p.Log = append(p.Log, logRow{c.clock(l.at), fmt.Sprintf("n%d", l.node), l.text, l.bad})
 		}
 		for i := range c.faults {
 			if slices.Contains(s.v.Faults, c.faults[i].ID) {

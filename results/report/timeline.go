@@ -357,7 +357,7 @@ func axis(out *svg, from, to int64, height int) {
 		} else if x > 96 {
 			anchor = "end"
 		}
-		out.text("text", axisLabel(at, step), "x", x, "y", 11, "text-anchor", anchor)
+		out.text("text", axisLabel(at, step, span), "x", x, "y", 11, "text-anchor", anchor)
 	}
 	out.close("g")
 }
@@ -372,12 +372,14 @@ func niceStep(span int64, n int64) int64 {
 	return span/n + 1
 }
 
-func axisLabel(at, step int64) string {
+func axisLabel(at, step, span int64) string {
 	switch {
 	case step < 1e9:
 		return fmt.Sprintf("%.*f s", map[bool]int{true: 3, false: 1}[step < 1e8], float64(at)/1e9)
 	case step < 60e9:
 		return fmt.Sprintf("%d s", at/1e9)
+	case span < 3600e9:
+		return fmt.Sprintf("%d min", at/60e9)
 	}
 	return fmt.Sprintf("%d:%02d h", at/3600e9, at/60e9%60)
 }

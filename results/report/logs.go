@@ -1,0 +1,166 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// logLine is a line of a node's log.
+type logLine struct {
+	at   int64
+	node int32
+	text string
+	bad  bool // a warning or worse
+}
+
+// Bounds of the excerpts.
+const (
+	logBefore   = int64(1500e6)
+	logAfter    = int64(500e6)
+	maxLogLines = 40      // of a story
+	maxLogRead  = 4 << 20 // bytes of one node's log that are looked at behind the place
+	maxZstdLog  = 1 << 30 // bytes of a compressed log, unpacked: it must be read from its beginning
+)
+
+// excerpt is what all nodes logged around a violation, in the order of time, without what they log every second.
+func (c *collected) excerpt(s *story) []logLine {
+	at := cmp.Or(s.v.Time, s.to-after)
+	if at <= after {
+		return nil
+	}
+	var all []logLine
+	for _, n := range c.nodes {
+		all = append(all, nodeLog(filepath.Join(c.Dir, "logs", fmt.Sprintf("n%d.log", n)), n, at-logBefore, at+logAfter)...)
+	}
+	slices.SortStableFunc(all, func(a, b logLine) int {
+		return cmp.Or(cmp.Compare(distance(a.at, at), distance(b.at, at)))
+	})
+	all = all[:min(len(all), maxLogLines)]
+	slices.SortStableFunc(all, func(a, b logLine) int { return cmp.Compare(a.at, b.at) })
+	return all
+}
+
+// nodeLog reads one node's log between two instants. A log that cannot be read gives nothing: the story is told without it.
+func nodeLog(path string, node int32, from, to int64) []logLine {
+	var r io.Reader
+	limit := int64(maxLogRead)
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+		if err := seekLog(f, from); err != nil {
+			return nil
+		}
+		r = f
+	} else {
+		if f, err = os.Open(path + ".zst"); err != nil {
+			return nil
+		}
+		defer f.Close()
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+		if err != nil {
+			return nil
+		}
+		defer z.Close()
+		r, limit = z, maxZstdLog
+	}
+	var out []logLine
+	sc := bufio.NewScanner(io.LimitReader(r, limit))
+	sc.Buffer(make([]byte, 64<<10), 1<<20)
+	for sc.Scan() {
+		at, ok := logTime(sc.Bytes())
+		if !ok || at < from {
+			continue
+		}
+		if at > to {
+			break
+		}
+		if l, ok := readLogLine(sc.Bytes(), at, node); ok && len(out) < 2000 {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// seekLog goes to a place shortly before an instant, by halving: a log's lines ascend in time.
+func seekLog(f *os.File, at int64) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	low, high := int64(0), st.Size()
+	buf := make([]byte, 32<<10)
+	for high-low > int64(len(buf)) {
+		middle := (low + high) / 2
+		n, err := f.ReadAt(buf, middle)
+		if n == 0 {
+			return err
+		}
+		t, ok := int64(0), false
+		for _, line := range bytes.Split(buf[:n], []byte("\n"))[1:] { // the first is cut
+			if t, ok = logTime(line); ok {
+				break
+			}
+		}
+		if !ok || t >= at {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	_, err = f.Seek(low, io.SeekStart)
+	return err
+}
+
+// logTime is the time that a line of a log begins with.
+func logTime(line []byte) (int64, bool) {
+	const key = `{"time":"`
+	if !bytes.HasPrefix(line, []byte(key)) {
+		return 0, false
+	}
+	end := bytes.IndexByte(line[len(key):], '"')
+	if end < 0 {
+		return 0, false
+	}
+	t, err := time.Parse(time.RFC3339Nano, string(line[len(key):len(key)+end]))
+	return t.UnixNano(), err == nil
+}
+
+// noise is what a node logs all the time.
+func noise(event, cause, msg string) bool {
+	return msg == "stats" || cause == "periodic" || event == "read" || event == "state_hash" || event == "apply" || event == "claim"
+}
+
+func readLogLine(line []byte, at int64, node int32) (logLine, bool) {
+	var fields map[string]any
+	if json.Unmarshal(line, &fields) != nil {
+		return logLine{}, false
+	}
+	text := func(k string) string { s, _ := fields[k].(string); return s }
+	if noise(text("event"), text("cause"), text("msg")) {
+		return logLine{}, false
+	}
+	l := logLine{at: at, node: node, bad: text("level") != "INFO" && text("level") != "DEBUG"}
+	parts := []string{text("level"), text("msg")}
+	if text("event") == "" { // an event's message says it all
+		for _, k := range []string{"peer", "error", "address", "topic", "partition", "client"} {
+			if v, ok := fields[k]; ok {
+				parts = append(parts, fmt.Sprintf("%s=%v", k, v))
+			}
+		}
+	} else if e := text("error"); e != "" && e != text("msg") {
+		parts = append(parts, "error="+e)
+	}
+	l.text = cutText(strings.Join(parts, " "), 300)
+	return l, true
+}
