@@ -32,6 +32,7 @@ type collected struct {
 	states  states
 	outages *outages
 	stories []*story
+	squeeze int // 1, 2, 4, …: the page shows only so small a part of what the bounds allow
 	sends   []*sends
 
 	acked, failed, unknown int64 // records

@@ -364,16 +364,16 @@ func names(nodes []int32) string {
 	return strings.Join(out, ", ")
 }
 
-// maxStretches bounds the stretches of a lane: what is more is drawn by cells of time.
-const maxStretches = 1000
+// maxStretches bounds the stretches of all lanes together: a lane that has more than its share is drawn by cells of time.
+const maxStretches = 6000
 
-// thin brings a lane down to maxStretches: where many fall into one cell of time they are drawn as one that says how many, with the smallest ISR
+// thin brings a lane down to at most most stretches: where many fall into one cell of time they are drawn as one that says how many, with the smallest ISR
 // among them. It reports how many it merged.
-func thin(list []stretch, from, to int64) ([]stretch, int) {
-	if len(list) <= maxStretches {
+func thin(list []stretch, from, to int64, most int) ([]stretch, int) {
+	if len(list) <= most {
 		return list, 0
 	}
-	cell := max((to-from)/maxStretches*2, 1)
+	cell := max((to-from)/int64(most)*2, 1)
 	var out []stretch
 	merged := 0
 	for i := 0; i < len(list); {

@@ -76,13 +76,28 @@ func Draw(in Input) (out []byte, err error) {
 		}
 	}()
 	c := collect(in)
-	p := c.page()
-	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, p); err != nil {
-		return nil, fmt.Errorf("drawing the report: %w", err)
+	for c.squeeze = 1; ; c.squeeze *= 2 {
+		var b bytes.Buffer
+		if err := pageTemplate.Execute(&b, c.page()); err != nil {
+			return nil, fmt.Errorf("drawing the report: %w", err)
+		}
+		if b.Len() <= maxPage || c.squeeze >= mostSqueezed {
+			return b.Bytes(), nil
+		}
 	}
-	return b.Bytes(), nil
 }
+
+// maxPage bounds a page, in bytes. One that would be larger is drawn again with half of what it may show of each sort.
+const maxPage = 2_000_000
+
+// mostSqueezed is when a page is taken as it is: what is left of each sort is then a sixteenth.
+const mostSqueezed = 16
+
+// room is what a bound leaves on a page that was squeezed, and no less than least.
+func (c *collected) room(bound, least int) int { return max(bound/max(c.squeeze, 1), least) }
+
+// shown are the stories that the page has room for.
+func (c *collected) shown() []*story { return c.stories[:min(len(c.stories), c.room(maxStories, 2))] }
 
 func (c *collected) page() *page {
 	v := version.Get()
@@ -114,7 +129,7 @@ func (c *collected) page() *page {
 		panic(err)
 	}
 	p.Hover = template.JS(hover)
-	p.Missing = c.notes
+	p.Missing = append(slices.Clone(c.notes), p.Timeline.Left...)
 	if c.Report != nil {
 		p.Notes = c.Report.Notes
 	}
@@ -246,7 +261,7 @@ func (c *collected) checkerRows() []checkerRow {
 		r := checkerRow{ID: v.Checker, What: explains(v.Checker), Reason: v.Reason, Checked: count(v.Checked) + " " + v.CheckedWhat}
 		r.Word, r.Class, r.Shape = outcomeWords(v.Outcome)
 		r.Word = strings.ToLower(r.Word)
-		for _, s := range c.stories {
+		for _, s := range c.shown() {
 			if s.checker == v.Checker {
 				r.Story = s.number
 				break

@@ -51,7 +51,7 @@ type stepRow struct {
 
 func (c *collected) storyPages() []storyPage {
 	var out []storyPage
-	for _, s := range c.stories {
+	for _, s := range c.shown() {
 		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: s.v.Sentence,
 			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults), More: s.more, Evidence: s.v.Evidence}
 		if s.v.Time != 0 {
@@ -209,8 +209,9 @@ func (c *collected) otherViolations() (out []otherViolation, left int) {
 	if c.Report == nil {
 		return nil, 0
 	}
+	most := c.room(maxOthers, 30)
 	told := map[*checkers.Violation]bool{}
-	for _, s := range c.stories {
+	for _, s := range c.shown() {
 		told[s.v] = true
 	}
 	for i := range c.Report.Verdicts {
@@ -221,7 +222,7 @@ func (c *collected) otherViolations() (out []otherViolation, left int) {
 			if told[x] {
 				continue
 			}
-			if len(out) >= maxOthers || shown >= maxOthers/3 {
+			if len(out) >= most || shown >= most/3 {
 				left++
 				continue
 			}
@@ -360,7 +361,7 @@ const maxFaults = 200
 
 func (c *collected) faultRows() []faultRow {
 	var out []faultRow
-	for i := range c.faults[:min(len(c.faults), maxFaults)] {
+	for i := range c.faults[:min(len(c.faults), c.room(maxFaults, 20))] {
 		out = append(out, c.faultRow(&c.faults[i]))
 	}
 	return out

@@ -45,7 +45,8 @@ func (c *collected) steps(s *story) (out []step, leftOut int) {
 		out = append(out, faultSteps(&c.faults[i], s)...)
 	}
 	slices.SortStableFunc(out, func(a, b step) int { return cmp.Compare(a.at, b.at) })
-	if len(out) <= maxSteps {
+	room := c.room(maxSteps, 12)
+	if len(out) <= room {
 		return out, s.cut
 	}
 	// What the verdict rests on stays, then what is nearest to it.
@@ -57,9 +58,9 @@ func (c *collected) steps(s *story) (out []step, leftOut int) {
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(out[a].rank, out[b].rank), cmp.Compare(distance(out[a].at, at), distance(out[b].at, at)))
 	})
-	kept := order[:maxSteps]
+	kept := order[:room]
 	slices.Sort(kept)
-	short := make([]step, 0, maxSteps)
+	short := make([]step, 0, room)
 	for _, i := range kept {
 		short = append(short, out[i])
 	}

@@ -18,6 +18,8 @@ type timeline struct {
 	gutter  svg // the lanes' names
 	y       int // where the next lane begins
 	thinned int // states that were merged for want of room
+	lanes   int // that states share the room of the drawing between
+	left    []string
 }
 
 // Timeline is the run's timeline for the page.
@@ -25,10 +27,11 @@ type Timeline struct {
 	Gutter, Plot template.HTML
 	Height       int
 	Thinned      int
+	Left         []string // what has no lane
 }
 
 func drawTimeline(c *collected) Timeline {
-	t := &timeline{c: c}
+	t := &timeline{c: c, lanes: 1 + 2*len(c.nodes) + min(len(c.states.placings), maxPartitions)}
 	t.y = 20 // the axis
 	t.phases()
 	t.marks()
@@ -45,7 +48,7 @@ func drawTimeline(c *collected) Timeline {
 	out := &t.ground
 	t.bands(out)
 	axis(out, c.from, c.to, t.y)
-	return Timeline{Gutter: t.gutter.html(), Plot: out.html() + t.plot.html(), Height: t.y, Thinned: t.thinned}
+	return Timeline{Gutter: t.gutter.html(), Plot: out.html() + t.plot.html(), Height: t.y, Thinned: t.thinned, Left: t.left}
 }
 
 // x is the place of an instant.
@@ -140,13 +143,13 @@ func (t *timeline) marks() {
 	}
 	y := t.lane("violations", "when promises were broken; each mark leads to its story", 24)
 	told := map[*checkers.Violation]bool{}
-	for _, s := range t.c.stories {
+	for _, s := range t.c.shown() {
 		told[s.v] = true
 	}
 	n := 0
 	for vi := range t.c.Report.Verdicts {
 		v := &t.c.Report.Verdicts[vi]
-		step := max(1, len(v.Violations)/maxMarks)
+		step := max(1, len(v.Violations)/t.c.room(maxMarks, 50))
 		for i := 0; i < len(v.Violations) && n < maxMarks; i += step {
 			if x := &v.Violations[i]; !told[x] && x.Time != 0 {
 				n++
@@ -157,7 +160,7 @@ func (t *timeline) marks() {
 			}
 		}
 	}
-	for _, s := range t.c.stories {
+	for _, s := range t.c.shown() {
 		at := s.v.Time
 		if at == 0 {
 			at = s.to - after
@@ -223,7 +226,7 @@ func (c *collected) faultTitle(f *history.Fault) string {
 		title += "; no evidence that it took effect"
 	}
 	for i, e := range f.Evidence {
-		if i == 6 {
+		if i == 6 || len(c.faults) > 200 && i == 1 || c.squeeze > 2 {
 			title += fmt.Sprintf("\n… and %d more", len(f.Evidence)-i)
 			break
 		}
@@ -257,7 +260,7 @@ func (t *timeline) node(n int32) {
 }
 
 func (t *timeline) thin(list []stretch) []stretch {
-	out, merged := thin(list, t.c.from, t.c.to)
+	out, merged := thin(list, t.c.from, t.c.to, t.c.room(maxStretches/t.lanes, 20))
 	t.thinned += merged
 	return out
 }
@@ -290,7 +293,7 @@ func (t *timeline) checks() {
 			foreign = append(foreign, k)
 		}
 	}
-	step := 1 + len(sound)/maxTicks
+	step := 1 + len(sound)/t.c.room(maxTicks, 100)
 	t.thinned += len(sound) - (len(sound)+step-1)/step
 	for i := 0; i < len(sound); i += step {
 		k := sound[i]
@@ -299,7 +302,7 @@ func (t *timeline) checks() {
 		t.plot.text("title", fmt.Sprintf("n%d checks in term %d as leader, %s, %s", k.node, k.term, k.what, t.c.clock(k.at)))
 		t.plot.close("line")
 	}
-	step = 1 + len(foreign)/maxTicks
+	step = 1 + len(foreign)/t.c.room(maxTicks, 100)
 	t.thinned += len(foreign) - (len(foreign)+step-1)/step
 	for i := 0; i < len(foreign); i += step {
 		k := foreign[i]
@@ -339,7 +342,7 @@ func (t *timeline) partitions() {
 		}
 	}
 	if left > 0 {
-		t.c.notes = append(t.c.notes, fmt.Sprintf("%s more are not drawn in the timeline", plural(int64(left), "partition")))
+		t.left = append(t.left, fmt.Sprintf("%s more are not drawn in the timeline", plural(int64(left), "partition")))
 	}
 }
 
