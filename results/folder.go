@@ -110,6 +110,16 @@ func (f *Folder) Path() string { return f.path }
 // Name is the folder's own name.
 func (f *Folder) Name() string { return filepath.Base(f.path) }
 
+// RealName is the folder's own name, also where its path is a link to it, as latest is.
+func (f *Folder) RealName() string {
+	if real, err := filepath.EvalSymlinks(f.path); err == nil {
+		if abs, err := filepath.Abs(real); err == nil {
+			return filepath.Base(abs)
+		}
+	}
+	return f.Name()
+}
+
 // Logs is the folder of the nodes' logs.
 func (f *Folder) Logs() string { return filepath.Join(f.path, LogsDir) }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"soak/checkers"
 	"soak/history"
 )
 
@@ -93,7 +94,7 @@ func runNames(parent string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range ents {
-		if !e.IsDir() {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") { // one that is being removed or imported
 			continue
 		}
 		_, hasTime := timeOf(e.Name())
@@ -129,13 +130,16 @@ func idOf(name string) string { return name[strings.LastIndexByte(name, '-')+1:]
 type Entry struct {
 	Folder   *Folder
 	Time     time.Time // when the run was begun; zero where the folder's name does not say
-	ID       string
+	ID       string    // short, as in the folder's name
+	Run      string    // the run's whole id, "" where it cannot be read
 	Scenario string
 	Driver   string
 	Seed     uint64
 	Bugs     []string
 	Verdict  string // as in verdict.json: "holds", "violated", "inconclusive"; "" where there is none
 	Problem  string // why the folder could not be read in full, "" if it could
+
+	HarnessFailed bool // and nothing was violated
 }
 
 // List gives the runs under parent, newest first. Half-written folders are in it, with what is wrong with them.
@@ -166,11 +170,12 @@ func entry(f *Folder) Entry {
 		return e
 	}
 	e.Verdict = rep.Outcome.String()
+	e.HarnessFailed = rep.HarnessError != "" && rep.Outcome != checkers.Violated
 	return e
 }
 
 func (e *Entry) describe(run *history.Run) {
-	e.Scenario, e.Driver, e.Seed, e.Bugs = run.Scenario, run.Driver, run.Seed, run.Bugs
+	e.Run, e.Scenario, e.Driver, e.Seed, e.Bugs = run.ID, run.Scenario, run.Driver, run.Seed, run.Bugs
 	if e.Time.IsZero() && len(run.Phases) > 0 {
 		e.Time = time.Unix(0, run.Phases[0].Start).UTC()
 	}

@@ -52,8 +52,11 @@ func commands() []command {
 		{name: "run", args: "[SCENARIO|FILE]", short: "start a cluster, break it under load, and judge it", run: runCommand},
 		{name: "check", args: "RUN...", short: "judge stored runs again and compare with their verdicts", run: checkCommand},
 		{name: "report", args: "RUN...", short: "draw stored runs: report.html, one file for a browser", run: reportCommand},
-		{name: "list", short: "list the stored runs, newest first", run: listCommand},
+		{name: "list", short: "list the stored runs, newest first, and each scenario's verdicts", run: listCommand},
 		{name: "compare", args: "OLD NEW", short: "compare two runs, or two sets of runs, by rank tests", run: compareCommand},
+		{name: "prune", args: "--keep N", short: "remove old runs, but none that was violated", run: pruneCommand},
+		{name: "export", args: "RUN", short: "write a run as one file", run: exportCommand},
+		{name: "import", args: "FILE", short: "unpack an exported run", run: importCommand},
 		{name: "campaign", args: "[SCENARIO|FILE]", short: "simulate a range of seeds and keep the shortest of each kind of failure", run: campaignCommand},
 		{name: "replay", args: "RUN|FILE", short: "simulate a run again, bit for bit, and print what was said in it", run: replayCommand},
 		{name: "shrink", args: "RUN", short: "find the smallest schedule that fails in the same way", run: shrinkCommand},
@@ -78,7 +81,7 @@ func commands() []command {
 }
 
 // laterCommands come with later versions. Naming them here makes the answer to them a clear one.
-var laterCommands = []string{"gate", "prune", "export", "import", "serve"}
+var laterCommands = []string{"gate", "serve"}
 
 // Main runs the command line args (the program's name first) and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {

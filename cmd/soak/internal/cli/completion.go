@@ -201,7 +201,7 @@ func argumentsOf(name string, place int) []string {
 	switch name {
 	case "run", "campaign", "scenarios":
 		return scenario.Names()
-	case "check", "report", "replay", "shrink":
+	case "check", "report", "replay", "shrink", "compare", "export":
 		return []string{"latest"}
 	case "bugs":
 		return bugNamesKnown()
