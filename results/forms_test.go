@@ -60,7 +60,7 @@ func TestForms(t *testing.T) {
 	if err := xml.Unmarshal(junit, &back); err != nil {
 		t.Fatalf("junit.xml is not XML: %v", err)
 	}
-	if s := back.Suite; s.Tests != 5 || s.Failures != 2 || s.Errors != 1 || s.Skipped != 1 {
+	if s := back.Suites[0]; s.Tests != 5 || s.Failures != 2 || s.Errors != 1 || s.Skipped != 1 {
 		t.Errorf("counted %d tests, %d failures, %d errors, %d skipped, want 5, 2, 1, 1", s.Tests, s.Failures, s.Errors, s.Skipped)
 	}
 }

@@ -12,30 +12,33 @@ import (
 )
 
 type junitSuites struct {
-	XMLName xml.Name   `xml:"testsuites"`
-	Suite   junitSuite `xml:"testsuite"`
+	XMLName xml.Name `xml:"testsuites"`
+	Suites  []Suite  `xml:"testsuite"`
 }
 
-type junitSuite struct {
-	Name      string      `xml:"name,attr"`
-	Tests     int         `xml:"tests,attr"`
-	Failures  int         `xml:"failures,attr"`
-	Errors    int         `xml:"errors,attr"`
-	Skipped   int         `xml:"skipped,attr"`
-	Time      string      `xml:"time,attr"`
-	Timestamp string      `xml:"timestamp,attr,omitempty"`
-	Cases     []junitCase `xml:"testcase"`
+// Suite is a test suite of a junit.xml.
+type Suite struct {
+	Name      string `xml:"name,attr"`
+	Tests     int    `xml:"tests,attr"`
+	Failures  int    `xml:"failures,attr"`
+	Errors    int    `xml:"errors,attr"`
+	Skipped   int    `xml:"skipped,attr"`
+	Time      string `xml:"time,attr"`
+	Timestamp string `xml:"timestamp,attr,omitempty"`
+	Cases     []Case `xml:"testcase"`
 }
 
-type junitCase struct {
-	Name    string        `xml:"name,attr"`
-	Class   string        `xml:"classname,attr"`
-	Failure *junitProblem `xml:"failure"`
-	Error   *junitProblem `xml:"error"`
-	Skipped *junitProblem `xml:"skipped"`
+// Case is a test case.
+type Case struct {
+	Name    string       `xml:"name,attr"`
+	Class   string       `xml:"classname,attr"`
+	Failure *CaseProblem `xml:"failure"`
+	Error   *CaseProblem `xml:"error"`
+	Skipped *CaseProblem `xml:"skipped"`
 }
 
-type junitProblem struct {
+// CaseProblem is why a case failed, erred or was skipped.
+type CaseProblem struct {
 	Type    string `xml:"type,attr,omitempty"`
 	Message string `xml:"message,attr"`
 	Text    string `xml:",chardata"`
@@ -49,8 +52,13 @@ const junitShown = 20
 // evidence are failures (of types "violated" and "inconclusive"), a harness that failed is an error, and a checker
 // that does not apply is skipped.
 func JUnit(run *history.Run, rep *checkers.Report) ([]byte, error) {
+	return EncodeSuites(SuiteOf(run, rep))
+}
+
+// SuiteOf is the test suite of one verdict.
+func SuiteOf(run *history.Run, rep *checkers.Report) Suite {
 	start, end := Span(run)
-	s := junitSuite{
+	s := Suite{
 		Name: "soak " + run.Scenario + " on " + run.Driver,
 		Time: fmt.Sprintf("%.3f", time.Duration(end-start).Seconds()),
 	}
@@ -59,32 +67,47 @@ func JUnit(run *history.Run, rep *checkers.Report) ([]byte, error) {
 	}
 	class := "soak." + run.Scenario + "." + run.Driver
 	for _, v := range rep.Verdicts {
-		c := junitCase{Name: v.Checker, Class: class}
+		c := Case{Name: v.Checker, Class: class}
 		switch v.Outcome {
 		case checkers.Violated:
-			s.Failures++
-			c.Failure = &junitProblem{Type: "violated", Message: v.Reason, Text: violationText(run, v.Violations)}
+			c.Failure = &CaseProblem{Type: "violated", Message: v.Reason, Text: violationText(run, v.Violations)}
 		case checkers.Inconclusive:
-			s.Failures++
-			c.Failure = &junitProblem{Type: "inconclusive", Message: v.Reason}
+			c.Failure = &CaseProblem{Type: "inconclusive", Message: v.Reason}
 		case checkers.NotApplicable:
-			s.Skipped++
-			c.Skipped = &junitProblem{Message: v.Reason}
+			c.Skipped = &CaseProblem{Message: v.Reason}
 		}
 		s.Cases = append(s.Cases, c)
 	}
 	if run.HarnessError != "" {
-		s.Errors++
-		s.Cases = append(s.Cases, junitCase{Name: "harness", Class: class,
-			Error: &junitProblem{Type: "harness", Message: run.HarnessError}})
+		s.Cases = append(s.Cases, Case{Name: "harness", Class: class,
+			Error: &CaseProblem{Type: "harness", Message: run.HarnessError}})
 	}
-	s.Tests = len(s.Cases)
+	s.Count()
+	return s
+}
 
+// Count sums the cases up.
+func (s *Suite) Count() {
+	s.Tests, s.Failures, s.Errors, s.Skipped = len(s.Cases), 0, 0, 0
+	for _, c := range s.Cases {
+		switch {
+		case c.Failure != nil:
+			s.Failures++
+		case c.Error != nil:
+			s.Errors++
+		case c.Skipped != nil:
+			s.Skipped++
+		}
+	}
+}
+
+// EncodeSuites is a junit.xml.
+func EncodeSuites(suites ...Suite) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.WriteString(xml.Header)
 	enc := xml.NewEncoder(&buf)
 	enc.Indent("", "  ")
-	if err := enc.Encode(junitSuites{Suite: s}); err != nil {
+	if err := enc.Encode(junitSuites{Suites: suites}); err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", JUnitFile, err)
 	}
 	buf.WriteByte('\n')

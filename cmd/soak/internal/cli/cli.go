@@ -54,6 +54,7 @@ func commands() []command {
 		{name: "report", args: "RUN...", short: "draw stored runs: report.html, one file for a browser", run: reportCommand},
 		{name: "list", short: "list the stored runs, newest first, and each scenario's verdicts", run: listCommand},
 		{name: "compare", args: "OLD NEW", short: "compare two runs, or two sets of runs, by rank tests", run: compareCommand},
+		{name: "gate", args: "FILE", short: "make the runs of a gate file and decide", run: gateCommand},
 		{name: "prune", args: "--keep N", short: "remove old runs, but none that was violated", run: pruneCommand},
 		{name: "export", args: "RUN", short: "write a run as one file", run: exportCommand},
 		{name: "import", args: "FILE", short: "unpack an exported run", run: importCommand},
@@ -81,7 +82,7 @@ func commands() []command {
 }
 
 // laterCommands come with later versions. Naming them here makes the answer to them a clear one.
-var laterCommands = []string{"gate", "serve"}
+var laterCommands = []string{"serve"}
 
 // Main runs the command line args (the program's name first) and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer, getenv func(string) string) int {

@@ -48,6 +48,9 @@ func runCommand(e *env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if e.getenv(gateRun) != "" && e.getenv(simWorker) == "" {
+		endInOrder(os.Stdin)
+	}
 	if f.driver == "sim" {
 		if e.getenv(simWorker) == "" {
 			return e.inWorker()

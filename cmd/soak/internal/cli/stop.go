@@ -105,6 +105,13 @@ func (s *stopper) asked() bool {
 	return s.signal != 0
 }
 
+// asSignal is the signal that came, as it is passed on.
+func (s *stopper) asSignal() os.Signal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.signal
+}
+
 // reason is the signal's name, "" if none came.
 func (s *stopper) reason() string {
 	s.mu.Lock()
