@@ -4,7 +4,7 @@ SOAK := bin/soak
 comma := ,
 LINT := go tool -modfile=tools/go.mod staticcheck
 
-.PHONY: help build test check lint vet accept kills campaign bench fuzz clean
+.PHONY: help build test browser check lint vet accept kills campaign bench fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,10 @@ test: ## all tests, with the skipped ones and why
 	 grep -E '^(ok|FAIL|---|panic:|\?)' test.out | grep -v '^--- PASS' ; \
 	 echo 'skipped:'; grep -A1 -E '^ *--- SKIP' test.out || echo '  none'; exit $$code
 
-check: lint vet test ## what CI runs: format, vet, lint, all tests
+browser: ## the report's tests in chromium (a module of its own; SHOTS=DIR keeps pictures)
+	cd e2e/browser && SHOTS=$(abspath $(SHOTS)) go test ./...
+
+check: lint vet test browser ## what CI runs: format, vet, lint, all tests
 
 lint: ## gofmt and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'error: not formatted; run gofmt -w .'; exit 1; }

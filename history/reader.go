@@ -158,7 +158,16 @@ func ReadLines(dir, name string, line func([]byte) error) (Notes, error) {
 	return n, err
 }
 
-// ParseOperation reads one line of history.jsonl.
+// ParseOperations reads one line of history.jsonl, and gives what stands in it to take: one operation, or those of a pack. An error of take ends it.
+func ParseOperations(line []byte, take func(*Operation) error) error {
+	err := operationLine(take)(line)
+	if h := (*handlerError)(nil); errors.As(err, &h) {
+		return h.err
+	}
+	return err
+}
+
+// ParseOperation reads one operation that stands alone in a line.
 func ParseOperation(line []byte) (*Operation, error) {
 	var out *Operation
 	err := decodeLine(func(op *Operation) error { out = op; return nil }, (*Operation).check)(line)

@@ -219,14 +219,18 @@ func mentioned(line []byte) []string {
 }
 
 func (c *collected) operationLine(line []byte) error {
-	h, ok := scanOp(line)
-	if !ok {
-		op, err := history.ParseOperation(line)
-		if err != nil {
-			return err
-		}
-		h = headOf(op)
+	if h, ok := scanOp(line); ok {
+		c.operation(h, func() (*history.Operation, error) { return history.ParseOperation(line) })
+		return nil
 	}
+	return history.ParseOperations(line, func(op *history.Operation) error {
+		c.operation(headOf(op), func() (*history.Operation, error) { return op, nil })
+		return nil
+	})
+}
+
+// operation takes an operation by its head; whole reads all of it, for those few that need it.
+func (c *collected) operation(h opHead, whole func() (*history.Operation, error)) {
 	c.operations[h.kind]++
 	c.seenLast = max(c.seenLast, h.invoke, h.complete)
 	done := string(h.outcome) == string(history.OK)
@@ -236,14 +240,14 @@ func (c *collected) operationLine(line []byte) error {
 		}
 	}
 	for _, s := range c.stories {
-		s.operation(h, line)
+		s.operation(h, whole)
 	}
 	if h.kind != "produce" {
-		return nil
+		return
 	}
 	if len(c.sends) > 0 {
 		if s := c.sendsOf(h.topic, h.partition); s != nil {
-			s.take(h, line, c.from, c.to)
+			s.take(h, whole, c.from, c.to)
 		}
 	}
 	n := int64(h.count)
@@ -261,7 +265,7 @@ func (c *collected) operationLine(line []byte) error {
 			x.acked += n
 			x.latency.put(took)
 		}
-		return nil
+		return
 	case string(h.outcome) == string(history.Failed):
 		c.failed += n
 	default:
@@ -270,7 +274,6 @@ func (c *collected) operationLine(line []byte) error {
 	if x := c.cells.at(cmp.Or(h.complete, h.invoke)); x != nil {
 		x.lost += n
 	}
-	return nil
 }
 
 func headOf(op *history.Operation) opHead {

@@ -241,6 +241,33 @@ func damage(name string) func(*testing.T, string) {
 	}
 }
 
+// Long runs are packed: their page is that of the same records in plain files.
+func TestPackedRunsGiveTheSamePage(t *testing.T) {
+	plain, run, rep := record(t, "orders")
+	packed := t.TempDir()
+	r, err := history.NewPackedRecorder(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := history.ReadFolder(plain, history.Handler{
+		Fault:     func(f *history.Fault) error { r.Fault(*f); return nil },
+		Operation: func(op *history.Operation) error { r.Operation(op); return nil },
+		Event:     func(e *history.Event) error { r.Event(*e); return nil },
+		Metric:    func(m *history.Metric) error { r.Metric(*m); return nil },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	of := func(dir string) string {
+		return strings.ReplaceAll(draw(t, Input{Dir: dir, Run: run, Report: rep}), dir, "")
+	}
+	if of(packed) != of(plain) {
+		t.Error("the pages differ")
+	}
+}
+
 // The reader by hand and the general one see the same in everything that the recorder writes.
 func TestScanOpAgreesWithTheGeneralReader(t *testing.T) {
 	dir, _, _ := record(t, "orders")

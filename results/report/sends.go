@@ -1,13 +1,13 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"html/template"
 	"slices"
 	"strings"
 
 	"soak/checkers"
+	"soak/history"
 )
 
 // sends are all sends to one partition that lost records: each a point by the time of its answer and its offset.
@@ -81,12 +81,11 @@ func (c *collected) sendsOf(topic []byte, id int32) *sends {
 }
 
 // take takes a send to the partition.
-func (s *sends) take(h opHead, line []byte, from, to int64) {
+func (s *sends) take(h opHead, whole func() (*history.Operation, error), from, to int64) {
 	s.total++
 	p := sendPoint{at: max(h.complete, h.invoke), offset: -1, class: "sound"}
-	if i := bytes.Index(line, []byte(`"offsets":[`)); i >= 0 {
-		n := scanner{rest: line[i+len(`"offsets":[`):]}
-		p.offset = n.number()
+	if op, err := whole(); err == nil && op.Produce != nil && len(op.Produce.Offsets) > 0 {
+		p.offset = op.Produce.Offsets[0]
 	}
 	lost := s.class[string(h.id)]
 	switch {

@@ -198,7 +198,7 @@ func (s *story) concerns(e *history.Event) bool {
 }
 
 // operation takes an operation if the violation names it, or it went on in the story's time and is about the same.
-func (s *story) operation(h opHead, line []byte) {
+func (s *story) operation(h opHead, whole func() (*history.Operation, error)) {
 	named := len(s.ids) > 0 && s.ids[string(h.id)]
 	if !named {
 		end := cmp.Or(h.complete, h.invoke)
@@ -216,7 +216,7 @@ func (s *story) operation(h opHead, line []byte) {
 		s.cut++
 		return
 	}
-	op, err := history.ParseOperation(line)
+	op, err := whole()
 	if err != nil {
 		return // counted where the file is read
 	}
