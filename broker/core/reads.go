@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 // reads makes metadata answers linearizable: the raft leader confirms its leadership to a majority and names an index
 // (ReadIndex, raft thesis 6.4); the answer is given at or past that index. All requests that wait at one Ready share one confirmation.
 type reads struct {
-	next  uint64  // context of the next ReadIndex; never used twice, so that a late answer confirms nothing younger
+	next  uint64  // number of the last ReadIndex; never used twice in a boot, so that a late answer confirms nothing younger
 	fresh []*read // not asked for yet
 	asked []*readBatch
 }
@@ -55,17 +56,22 @@ func (n *Node) askRead(rs []*read) {
 	n.reads.next++
 	b := &readBatch{ctx: n.reads.next, reads: rs}
 	n.reads.asked = append(n.reads.asked, b)
-	ctx := make([]byte, 20)
-	binary.BigEndian.PutUint64(ctx, b.ctx)
-	binary.BigEndian.PutUint64(ctx[8:], n.cfg.Boot)
-	binary.BigEndian.PutUint32(ctx[16:], uint32(n.cfg.ID))
-	n.rn.ReadIndex(ctx)
+	n.rn.ReadIndex(n.readContext(b.ctx))
 	// The next look is when the first of them may give up, at the latest after the retry period.
 	wait := readRetry
 	for _, r := range rs {
 		wait = min(wait, max(time.Duration(r.deadline-n.now), time.Millisecond))
 	}
 	b.retry = n.after(wait, func() { n.retryRead(b) })
+}
+
+// readContext names a ReadIndex of this boot of this node among all that the leader may be asked for: the numbers begin anew in each boot.
+func (n *Node) readContext(number uint64) []byte {
+	ctx := make([]byte, 20)
+	binary.BigEndian.PutUint64(ctx, number)
+	binary.BigEndian.PutUint64(ctx[8:], n.cfg.Boot)
+	binary.BigEndian.PutUint32(ctx[16:], uint32(n.cfg.ID))
+	return ctx
 }
 
 // retryRead gives up what has waited too long and asks again, with a new context, for the rest.
@@ -93,14 +99,11 @@ func (n *Node) forgetBatch(b *readBatch) {
 	}
 }
 
-// readConfirmed takes raft's confirmation of one context.
+// readConfirmed takes raft's confirmation of one context. One that an earlier boot asked for may come late: it names an index of that time, and
+// confirms nothing of what is asked now.
 func (n *Node) readConfirmed(rs raft.ReadState) {
-	if len(rs.RequestCtx) != 20 {
-		return
-	}
-	ctx := binary.BigEndian.Uint64(rs.RequestCtx)
 	for _, b := range n.reads.asked {
-		if b.ctx == ctx {
+		if bytes.Equal(rs.RequestCtx, n.readContext(b.ctx)) {
 			b.retry.cancel()
 			n.forgetBatch(b)
 			for _, r := range b.reads {

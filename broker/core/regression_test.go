@@ -75,6 +75,42 @@ func TestAForwardsAnswerOfAnEarlierBootIsVoid(t *testing.T) {
 	}
 }
 
+// A confirmation of a read that an earlier boot asked for says what was committed then, and confirms no read of this boot.
+func TestALateConfirmationOfAnEarlierBootsReadIsVoid(t *testing.T) {
+	c := newTestCluster(t, 0, nil)
+	c.waitReady()
+	l := c.leader()
+	f := l%3 + 1
+	early := c.nodes[f].core.readContext // of boot 1
+	c.kill(f)
+	c.start(f)
+	c.until(5*time.Second, "registered", func() bool { return c.nodes[f].core.registeredInThisBoot() })
+	c.run(time.Second)
+	n := c.nodes[f].core
+	c.cut[[2]int32{f, l}] = true // its own question is lost
+	var got kmsg.Response
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 9
+	c.ask(f, req, func(r kmsg.Response) { got = r })
+	asked := n.reads.next
+	if len(n.reads.asked) != 1 {
+		t.Fatalf("%d reads are under way: the test shows nothing", len(n.reads.asked))
+	}
+	confirm := func(ctx []byte) {
+		m := &pb.Message{Type: pb.MsgReadIndexResp.Enum(), From: new(uint64(l)), To: new(uint64(f)), Term: new(n.rn.BasicStatus().GetTerm()), Index: new(n.applied), Entries: []*pb.Entry{{Data: ctx}}}
+		c.step(c.nodes[f], PeerInput{&PeerMessage{From: l, To: f, FromBoot: 1, Raft: m}})
+		c.run(50 * time.Millisecond)
+	}
+	confirm(early(asked))
+	if got != nil {
+		t.Fatalf("a read is answered by the confirmation that an earlier boot asked for: %+v", got)
+	}
+	confirm(n.readContext(asked))
+	if got == nil {
+		t.Fatal("the confirmation of this boot's read does not answer it: the test shows nothing")
+	}
+}
+
 // One fetch, however many partitions it names, starts a bounded number of reads from disk.
 func TestColdReadsOfOneFetchAreBounded(t *testing.T) {
 	c, l := newTopicCluster(t, nil)
