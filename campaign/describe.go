@@ -13,7 +13,7 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 	run := &history.Run{
 		Format: history.PlainFormat, Scenario: s.Name, Driver: "sim", Seed: seed, RunHash: seed, Nodes: s.Nodes,
 		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Bugs: planted, Needs: bugs.Needs(planted),
-		Minimums: s.Minimums, Contract: Contract(s), Noise: noise(s.Sim),
+		Minimums: s.Minimums, Contract: s.Contract(), Noise: noise(s.Sim),
 	}
 	run.Contract.LossPPM = s.Sim.DropPPM
 	for _, t := range s.Topics {
@@ -40,20 +40,6 @@ func noise(m scenario.Sim) []string {
 		}
 	}
 	return out
-}
-
-// Contract is what the reference broker and these clients promise in this version.
-func Contract(s *scenario.Scenario) history.Contract {
-	c := history.Contract{Acks: -1, Flush: "sync", Idempotent: s.Workloads.Produce.Idempotent}
-	if s.Flush != "" {
-		c.Flush = s.Flush
-	}
-	for i, topic := range s.Topics {
-		if n := int(topic.MinInsyncReplicas); i == 0 || n < c.MinISR {
-			c.MinISR = n
-		}
-	}
-	return c
 }
 
 // Pinned reports whether s is an executed schedule, which names the nodes of its faults: the simulator takes those as they stand.

@@ -4,6 +4,8 @@
 //
 // Phases: start → steady → faults → (liveness →) heal → recover → drain → done. (Judging is not the loop's: it reads the run folder.)
 //
+// A run can also be steered: its faults come and go as a test asks for them (Config.Steered, Break, Mend, Conclude).
+//
 // Roles is the same knowledge of who is what, and the same choice of targets, for those who inject faults by hand (chaos/hand).
 //
 // A test refuses time.Now, time.Sleep, go statements, channels, global random numbers and unordered map ranges here.

@@ -11,6 +11,9 @@ import (
 // checkEnd ends the faults phase. With a duration it ends after that. Without, it ends when the intervals have counted and the
 // last fault is healed, at the latest after 2N + 10 intervals or the schedule's length + 10 s, whichever is more.
 func (l *Loop) checkEnd() {
+	if l.held() {
+		return
+	}
 	end, why := l.loadFrom+int64(l.s.Duration), "the duration was over"
 	if l.s.Duration == 0 {
 		if l.phase == PhaseFaults && l.counted >= l.s.Intervals && l.faults.finished() {
@@ -18,7 +21,7 @@ func (l *Loop) checkEnd() {
 			return
 		}
 		longest := max(time.Duration(2*l.s.Intervals+10)*l.s.ElectionInterval, l.s.ScheduleLength()+10*time.Second)
-		end, why = l.loadFrom+int64(longest), fmt.Sprintf("only %d of %d intervals had counted, or a fault was not over, after %s", l.counted, l.s.Intervals, longest)
+		end, why = max(l.loadFrom, l.concluded)+int64(longest), fmt.Sprintf("only %d of %d intervals had counted, or a fault was not over, after %s", l.counted, l.s.Intervals, longest)
 	}
 	if l.now < end {
 		l.wakeAt(end)

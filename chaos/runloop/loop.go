@@ -20,6 +20,10 @@ type Config struct {
 	// Exact takes the nodes of an executed schedule as they stand, for the simulator. Without it they are chosen
 	// anew by the target's role, and a fault that an event fired waits for such an event around its time.
 	Exact bool
+
+	// Steered leaves it to others what is broken and for how long: the scenario has no schedule, faults come with Break and end with Mend, and
+	// the faults phase lasts until Conclude.
+	Steered bool
 }
 
 // Phases, in order. PhaseDone is a Status only: it is never entered.
@@ -57,17 +61,18 @@ type Loop struct {
 	now  int64
 	wake int64
 
-	phase    string
-	phases   []history.Phase
-	entered  int64 // when the phase began
-	loadFrom int64 // end of start: intervals, schedule and duration count from here; 0 before
-	loadTo   int64 // end of the faults phase: checks up to here count; 0 before
-	lastHit  int64 // time of the latest check counted
-	counted  int   // interval checks from loadFrom to loadTo
-	actions  []Action
-	ended    string // reason given to EndNow
-	problem  string
-	notes    []string
+	phase     string
+	phases    []history.Phase
+	entered   int64 // when the phase began
+	loadFrom  int64 // end of start: intervals, schedule and duration count from here; 0 before
+	loadTo    int64 // end of the faults phase: checks up to here count; 0 before
+	concluded int64 // when Conclude came; 0 before
+	lastHit   int64 // time of the latest check counted
+	counted   int   // interval checks from loadFrom to loadTo
+	actions   []Action
+	ended     string // reason given to EndNow
+	problem   string
+	notes     []string
 
 	unrecovered string // what was not whole at the end of the recover phase
 
@@ -90,6 +95,9 @@ func New(c Config) (*Loop, error) {
 	}
 	if c.Start <= 0 {
 		return nil, fmt.Errorf("run loop: start time %d is not after 1970: 0 stands for never", c.Start)
+	}
+	if c.Steered && (len(c.Scenario.Faults) > 0 || c.Scenario.Liveness.On()) {
+		return nil, fmt.Errorf("run loop: a run that is steered from outside has no schedule, and this scenario has one")
 	}
 	l := &Loop{c: c, s: c.Scenario, rand: gen.NewRand(c.Seed), now: c.Start}
 	l.view = newView(c.Scenario)
@@ -127,6 +135,12 @@ func (l *Loop) Step(now int64, in Input) {
 		l.faultHealed(in)
 	case EndNow:
 		l.endNow(in.Reason)
+	case Break:
+		l.breakNow(in.Fault)
+	case Mend:
+		l.mend(in.ID)
+	case Conclude:
+		l.conclude()
 	}
 	l.advance()
 }

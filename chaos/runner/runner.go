@@ -60,6 +60,8 @@ type Options struct {
 	Observe func(record any)
 	// Status is told how the run stands, about four times a second. May be nil.
 	Status func(runloop.Status)
+	// Inputs are what others tell the loop: they steer it. May be nil. Nobody takes them any more once Run has returned.
+	Inputs <-chan runloop.Input
 	// End asks for an early end with the reason that is sent. May be nil.
 	End <-chan string
 }
@@ -194,6 +196,8 @@ func (s *shell) steer(ctx context.Context) {
 			s.eachSecond()
 		case <-show.C:
 			s.o.Status(s.o.Loop.Status())
+		case in := <-s.o.Inputs:
+			s.step(in)
 		case reason, ok := <-end:
 			if end = nil; ok {
 				s.endNow(reason, endGrace)

@@ -207,6 +207,31 @@ func TestEachPhaseIsSaved(t *testing.T) {
 	})
 }
 
+func TestOthersSteerTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var loop *script
+		loop = newScript(func(_ int64, in runloop.Input) {
+			if _, is := in.(runloop.Conclude); is {
+				loop.do(runloop.Finished{})
+			}
+		})
+		h := newHarness(loop)
+		steer := make(chan runloop.Input)
+		h.o.Inputs = steer
+		go func() {
+			steer <- runloop.Mend{ID: 7}
+			steer <- runloop.Conclude{}
+		}()
+		if err := h.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(loop.inputs, runloop.Input(runloop.Mend{ID: 7})) {
+			t.Errorf("the loop was told %v", loop.inputs)
+		}
+		h.cluster.endsHealedAndClosed(t)
+	})
+}
+
 func TestAFullDiskEndsTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reason string

@@ -16,7 +16,6 @@ import (
 	"github.com/containerd/errdefs"
 
 	"soak/broker/bugs"
-	"soak/campaign"
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/owner"
@@ -84,7 +83,7 @@ func (t *task) describe(nth int) *history.Run {
 		Format: history.PlainFormat, ID: id, Version: info.Version, Commit: info.Commit, Command: t.env.args,
 		Scenario: t.plan.Name, ScenarioYAML: string(t.plan.YAML()), Driver: t.driver, DriverWhy: t.why, Seed: seed,
 		Nodes: t.plan.Nodes, ElectionInterval: int64(t.plan.ElectionInterval), SessionTimeout: int64(t.plan.SessionTimeout),
-		Bugs: t.flags.bugs, Needs: bugs.Needs(t.flags.bugs), Machine: machine(), Minimums: t.plan.Minimums, Contract: campaign.Contract(t.plan),
+		Bugs: t.flags.bugs, Needs: bugs.Needs(t.flags.bugs), Machine: machine(), Minimums: t.plan.Minimums, Contract: t.plan.Contract(),
 		RunHash: binary.BigEndian.Uint64(raw),
 	}
 	if t.packed() {
