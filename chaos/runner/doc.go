@@ -7,5 +7,5 @@
 // goroutines that report back through one queue. So records are in the order in which the loop learnt of them.
 //
 // It decides nothing about what a run does (that is the loop) and judges nothing (that is checkers). Called by cmd/soak
-// and soaktest.
+// and soaktest, which steers its loop from outside (Options.Inputs).
 package runner
