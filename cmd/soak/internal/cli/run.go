@@ -32,6 +32,7 @@ type runFlags struct {
 	repeat   int
 	out      string
 	records  string
+	metrics  string // where the Prometheus endpoint listens, "" for none
 	output
 }
 
@@ -71,6 +72,10 @@ func runCommand(e *env, args []string) (int, error) {
 			"--driver sim can; or leave the scenario's liveness out")
 	}
 	t := &task{env: e, flags: f, asked: plan, driver: driver, why: why, stop: stop}
+	if err := t.serveMetrics(); err != nil {
+		return 0, err
+	}
+	defer t.metrics.Close()
 	if f.repeat > 1 {
 		return t.repeat(t.once)
 	}
@@ -100,6 +105,7 @@ func (e *env) parseRun(args []string) (*runFlags, error) {
 	fs.StringVar(&f.image, "image", "", "node image for the docker driver (default: the reference broker's own, built here)")
 	fs.StringVar(&f.out, "out", defaultOut, "the parent of run folders")
 	fs.StringVar(&f.records, "records", recordsAuto, "form of the run's records: plain (JSON lines), packed (compressed, for long runs), auto (packed from "+packedFrom.String()+" on)")
+	fs.StringVar(&f.metrics, "metrics-addr", "", "serve what the run knows to Prometheus at HOST:PORT/metrics while it goes on (without HOST: 127.0.0.1)")
 	f.output.add(fs, "one JSON object a line on standard output, the last being the verdict")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "the verdict only")
 	laterFlags(fs, "profile", "bootstrap")
@@ -111,7 +117,10 @@ func (e *env) parseRun(args []string) (*runFlags, error) {
 	if fs.NArg() == 1 {
 		f.scenario = fs.Arg(0)
 	}
-	return f, f.check(fs)
+	if err := f.check(fs); err != nil {
+		return nil, err
+	}
+	return f, f.checkMetrics(fs)
 }
 
 // laterFlags names flags that a later version brings, so that the answer to them is a clear one.

@@ -23,6 +23,7 @@ import (
 	"soak/chaos/runner"
 	"soak/chaos/scenario"
 	"soak/checkers"
+	"soak/cmd/soak/internal/metrics"
 	"soak/cmd/soak/internal/show"
 	"soak/cmd/soak/internal/watch"
 	"soak/history"
@@ -40,6 +41,8 @@ type task struct {
 	driver string
 	why    string
 	stop   *stopper
+
+	metrics *metrics.Server // nil where nobody asked for it
 }
 
 // packed reports whether the run's records are compressed, and its logs without what these hold.
@@ -122,6 +125,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	end := newEnding()
 	w := t.watch(run, end)
 	t.stop.counting(w.Found)
+	t.metrics.Begin(run, w.Found)
 	if t.driver == "sim" {
 		if err := t.simulate(f, run, rec, w, end); err != nil {
 			run.HarnessError = oneLine(err)
@@ -149,7 +153,9 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 			if err := history.WriteRun(dir, run); err != nil {
 				w.Say("%v", err) // the records tell how far the run got all the same
 			}
-		}, Observe: w.Observe, Status: w.Status, End: end.c,
+		}, End: end.c,
+		Observe: func(record any) { w.Observe(record); t.metrics.Observe(record) },
+		Status:  func(s runloop.Status) { w.Status(s); t.metrics.Status(s) },
 	})
 	w.Close()
 	if !began.Load() && errors.Is(err, docker.ErrForeign) {
