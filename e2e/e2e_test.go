@@ -13,12 +13,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"soak/soaktest"
 )
 
 // binary is the soak executable under test, static so that it serves in containers too.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	soaktest.Node() // those that package soaktest starts
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "soak-e2e")

@@ -25,6 +25,7 @@ var rules = []rule{
 	{"internal/faultshim", []string{"internal/vfs"}},
 	{"internal/version", nil},
 	{"internal/arch", nil},
+	{"internal/standin", nil},
 	{"broker/core", []string{"history", "broker/meta", "broker/bugs", "broker/api", "broker/partlog/batch", "broker/partlog/producers"}},
 	{"broker/meta", []string{"history", "broker/bugs"}},
 	{"broker", []string{"history", "internal/vfs", "internal/faultshim", "internal/version", "broker/…"}},
