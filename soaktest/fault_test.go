@@ -43,10 +43,9 @@ func TestFaultsThatCannotBe(t *testing.T) {
 // Without Main no node could start; that is said before anything is.
 func TestMainIsAskedFor(t *testing.T) {
 	defer hooked.Store(hooked.Swap(false))
-	if err := (Options{}).check(); err == nil || !strings.Contains(err.Error(), "soaktest.Main(m)") {
-		t.Errorf("got %v", err)
-	}
-	if err := (Options{Driver: "docker"}).check(); err != nil { // whose nodes are another program
-		t.Errorf("got %v", err)
+	for _, driver := range []string{"process", "docker"} {
+		if err := (Options{Driver: driver}).check(); err == nil || !strings.Contains(err.Error(), "soaktest.Main(m)") {
+			t.Errorf("%s: got %v", driver, err)
+		}
 	}
 }

@@ -119,8 +119,8 @@ func (o Options) check() error {
 	if o.Driver != "" && o.Driver != "process" && o.Driver != "docker" {
 		return fmt.Errorf("unknown driver %q: want process or docker", o.Driver)
 	}
-	if o.driver() == "process" && !hooked.Load() {
-		return errors.New("a node is another process of this test binary, which does not know how to be one: " +
+	if !hooked.Load() {
+		return errors.New("what a cluster needs beside it, nodes above all, are other processes of this test binary, which does not know how to be one: " +
 			"add `func TestMain(m *testing.M) { soaktest.Main(m) }` to the package's tests")
 	}
 	if _, err := bugs.Parse(o.Bugs); err != nil {

@@ -142,6 +142,11 @@ func (r *run) drive(ctx context.Context) error {
 	}
 	err = runner.Run(ctx, runner.Options{
 		Loop: told{r.loop, r.told}, Inputs: r.inputs, Recorder: r.recorder, Run: r.desc, Readers: r.plan.Workloads.Consume.Readers,
+		Save: func() {
+			if err := history.WriteRun(r.folder.Path(), r.desc); err != nil {
+				r.t.Logf("soaktest: %v", err) // at the end it is tried again, and that counts
+			}
+		},
 		NewCluster: func(sink chaos.Sink) (chaos.Cluster, error) {
 			return r.o.cluster(chaos.Config{
 				RunID: r.desc.ID, Nodes: r.plan.Nodes, Dir: r.folder.Path(), Work: filepath.Join(os.TempDir(), "soak-"+r.desc.ID[:8]),

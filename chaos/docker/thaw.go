@@ -30,6 +30,11 @@ const guardTime = 5 * time.Second
 // guardFlag stands before the command, so that a program which is not Soak's, a test of somebody's above all, refuses to start.
 const guardFlag = "--guard"
 
+// IsGuard reports whether a command line, program first, is that of a guard: of a program that is to be one, and not cmd/soak.
+func IsGuard(args []string) bool {
+	return len(args) > 2 && args[1] == guardFlag && args[2] == ThawCommand
+}
+
 // Words between the guard and the runner.
 const (
 	guardReady = "ready"
