@@ -119,7 +119,7 @@ func (s *shell) run(ctx context.Context) error {
 		side.Go(func() { s.peerPort.serve(s.ports.peers) })
 		side.Go(func() { s.peers.run(inner) })
 	}
-	side.Go(func() { watchUsage(inner, s.o.Data, s.log) })
+	side.Go(func() { watchUsage(inner, s.o.Data, s.loop.stats, s.log) })
 	side.Go(func() { watchStalls(inner, time.Now, s.log) })
 	var server *http.Server
 	if s.ports.admin != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"soak/broker/core"
+	"soak/internal/usage"
 )
 
 // coreGauge is one of the core's own gauges.
@@ -51,6 +52,8 @@ var (
 	refusedDesc     = desc("client_connections_refused_total", "Client connections refused at the limit.")
 	malformedDesc   = desc("malformed_requests_total", "Client connections ended because of what they sent.")
 	oversizedDesc   = desc("oversized_requests_total", "Client connections ended because of a request beyond the size limit; malformed requests include them.")
+	heapLiveDesc    = desc("heap_live_bytes", "Bytes that the last garbage collection found in use.")
+	waitingDesc     = desc("requests_waiting", "Requests of clients and of the node itself that wait for something.")
 	inFlightDesc    = desc("bytes_in_flight", "Bytes of requests read and not yet answered.")
 	droppedDesc     = desc("peer_frames_dropped_total", "Messages to a peer that were dropped.", "peer")
 )
@@ -67,7 +70,9 @@ func (a *admin) Collect(ch chan<- prometheus.Metric) {
 		for _, g := range coreGauges {
 			put(g.desc, prometheus.GaugeValue, g.value(s))
 		}
+		put(waitingDesc, prometheus.GaugeValue, float64(s.Waiting()))
 	}
+	put(heapLiveDesc, prometheus.GaugeValue, float64(usage.Read().HeapLive))
 	put(connectionsDesc, prometheus.GaugeValue, float64(a.clients.count()))
 	put(acceptedDesc, prometheus.CounterValue, float64(a.clients.accepted.Load()))
 	put(refusedDesc, prometheus.CounterValue, float64(a.clients.refused.Load()))

@@ -5,29 +5,26 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"time"
+
+	"soak/broker/core"
+	"soak/internal/usage"
 )
 
 const (
 	statsEvery = time.Second
 	// diskEvery spaces walks of the data directory, which take a system call a file.
 	diskEvery = 5
+	// loopPatience is how long a line of usage waits for the loop: a node whose loop stands still tells the rest all the same.
+	loopPatience = 200 * time.Millisecond
 
 	stallTick = 10 * time.Millisecond
 	stallLate = 200 * time.Millisecond
 )
 
-// usage is what the process takes of its machine. -1: this system does not tell.
-type usage struct {
-	memory      int64 // resident bytes
-	goroutines  int64
-	descriptors int64
-	disk        int64 // bytes in the data directory
-}
-
-// watchUsage logs a line of usage every second: the run's metrics.
-func watchUsage(ctx context.Context, data string, log *slog.Logger) {
+// watchUsage logs a line of what the process takes every second: the run's metrics. -1: this system does not tell. The requests that wait are left out
+// while the loop does not answer.
+func watchUsage(ctx context.Context, data string, stats func(context.Context) (core.Stats, error), log *slog.Logger) {
 	t := time.NewTicker(statsEvery)
 	defer t.Stop()
 	var disk int64
@@ -35,8 +32,14 @@ func watchUsage(ctx context.Context, data string, log *slog.Logger) {
 		if n%diskEvery == 0 {
 			disk = dirBytes(data)
 		}
-		u := usage{memory: residentBytes(), goroutines: int64(runtime.NumGoroutine()), descriptors: openDescriptors(), disk: disk}
-		log.Info("stats", "memory", u.memory, "goroutines", u.goroutines, "descriptors", u.descriptors, "disk", u.disk)
+		u := usage.Read()
+		line := []any{"memory", u.Memory, "heap_live", u.HeapLive, "goroutines", u.Goroutines, "descriptors", u.Descriptors, "disk", disk}
+		asked, cancel := context.WithTimeout(ctx, loopPatience)
+		if s, err := stats(asked); err == nil {
+			line = append(line, "waiting", s.Waiting())
+		}
+		cancel()
+		log.Info("stats", line...)
 		select {
 		case <-ctx.Done():
 			return

@@ -84,7 +84,8 @@ func TestASelftestThatIsStoppedIsNotOK(t *testing.T) {
 
 // Every bug of the catalogue is found in the simulator by a checker that its entry names.
 func TestEveryPlantedBugIsFound(t *testing.T) {
-	got, err := RunSelftest(SelftestOptions{Bugs: bugs.Catalogue, Doer: workers(t, 2), Width: 2, Tries: 30, Clean: 6, Now: time.Now})
+	simulated := slices.DeleteFunc(slices.Clone(bugs.Catalogue), func(b bugs.Entry) bool { return b.RealOnly })
+	got, err := RunSelftest(SelftestOptions{Bugs: simulated, Doer: workers(t, 2), Width: 2, Tries: 30, Clean: 6, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -194,15 +194,22 @@ func (c *Collector) stats(line []byte) bool {
 		return false
 	}
 	var s struct {
-		Msg                                   string
-		Memory, Goroutines, Descriptors, Disk int64
+		Msg      string
+		Boot     uint64
+		Memory   int64
+		HeapLive int64 `json:"heap_live"`
+
+		Goroutines, Descriptors, Disk int64
+
+		Waiting *int64
 	}
 	if err := json.Unmarshal(line, &s); err != nil || s.Msg != "stats" {
 		return false
 	}
 	c.sink.Stats(history.NodeMetric{
-		Node: c.node, Up: true,
-		Memory: s.Memory, Goroutines: s.Goroutines, Descriptors: s.Descriptors, Disk: s.Disk,
+		Node: c.node, Up: true, Boot: s.Boot,
+		Usage: history.Usage{Memory: max(0, s.Memory), HeapLive: s.HeapLive, Goroutines: s.Goroutines, Descriptors: max(0, s.Descriptors)},
+		Disk:  s.Disk, Waiting: s.Waiting,
 	})
 	return true
 }

@@ -57,6 +57,7 @@ func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error
 		Fault:     func(r *history.Fault) error { f.Fault(r); return nil },
 		Operation: func(r *history.Operation) error { f.Operation(r); return nil },
 		Event:     func(r *history.Event) error { f.Event(r); return nil },
+		Metric:    func(r *history.Metric) error { f.Metric(r); return nil },
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("judging the run in %s: %w", dir, err)
@@ -102,6 +103,15 @@ func (f *Feeder) Fault(x *history.Fault) {
 	f.faults = append(f.faults, x)
 	for _, g := range f.guards {
 		g.do(func() { g.checker.Fault(x) })
+	}
+}
+
+// Metric shows a second's measurements to those checkers that are Metered. They may keep the pointer.
+func (f *Feeder) Metric(m *history.Metric) {
+	for _, g := range f.guards {
+		if c, ok := g.checker.(Metered); ok {
+			g.do(func() { c.Metric(m) })
+		}
 	}
 }
 

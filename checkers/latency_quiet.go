@@ -48,42 +48,9 @@ func (c *latencyQuiet) Operation(op *history.Operation) {
 	}
 }
 
-// window is a stretch of time, Unix ns.
-type window struct{ from, to int64 }
-
 // quiet is the time of the load without faults, without what follows one until the ISRs must be full, and without a core serving alone.
 func (c *latencyQuiet) quiet() []window {
-	var busy []window
-	whole := window{to: c.loadEnd()}
-	for _, p := range c.run.Phases {
-		switch p.Name {
-		case "steady":
-			whole.from = p.Start
-		case "liveness":
-			busy = append(busy, window{p.Start, cmp.Or(p.End, whole.to)})
-		}
-	}
-	if whole.from == 0 {
-		return nil
-	}
-	for _, f := range c.faults {
-		if f.Asked != 0 {
-			busy = append(busy, window{f.Asked, cmp.Or(f.Healed, whole.to)})
-		}
-	}
-	slices.SortFunc(busy, func(a, b window) int { return cmp.Compare(a.from, b.from) })
-	var out []window
-	from := whole.from
-	for _, b := range busy {
-		if b.from > from {
-			out = append(out, window{from, min(b.from, whole.to)})
-		}
-		from = max(from, b.to+int64(c.isrBound()))
-	}
-	if from < whole.to {
-		out = append(out, window{from, whole.to})
-	}
-	return out
+	return quietTime(c.run, c.faults, c.loadEnd(), int64(c.isrBound()))
 }
 
 // timed is an operation with how long it took, by the measure of its kind.

@@ -101,6 +101,11 @@ type Checker interface {
 	Finish() Verdict
 }
 
+// Metered is a Checker that judges by the run's once-a-second measurements too.
+type Metered interface {
+	Metric(*history.Metric)
+}
+
 // Info describes a checker for lists.
 type Info struct {
 	ID   string
@@ -162,6 +167,8 @@ func catalogue() []entry {
 			func(s *shared) Checker { return newProgress(s.run) }},
 		{Info{LatencyQuiet, "in time without faults writes are acknowledged, and consumers given what is there, within a bound", false},
 			func(s *shared) Checker { return newLatencyQuiet(s.run) }},
+		{Info{Resources, "no node takes ever more memory, goroutines, descriptors or disk, or forgets requests that wait", false},
+			func(s *shared) Checker { return newResources(s.run) }},
 		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
 			func(s *shared) Checker { return newNoCrash(s.run) }},
 		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
@@ -187,6 +194,7 @@ const (
 	Recovery              = "recovery"
 	Progress              = "progress"
 	LatencyQuiet          = "latency-quiet"
+	Resources             = "resources"
 	NoCrash               = "no-crash"
 	Coverage              = "coverage"
 )

@@ -79,7 +79,8 @@ type Contract struct {
 	Unclean      bool   `json:"unclean,omitempty"`
 	Flush        string `json:"flush,omitempty"`
 	Transactions bool   `json:"transactions,omitempty"`
-	LossPPM      int64  `json:"loss_ppm,omitempty"` // messages that the simulated network loses by itself, in millionths
+	ValueBytes   int    `json:"value_bytes,omitempty"` // of each record that the workload produces; 0: not known
+	LossPPM      int64  `json:"loss_ppm,omitempty"`    // messages that the simulated network loses by itself, in millionths
 }
 
 // Minimums are what the run must have seen to prove anything. 0 means not asked for.
@@ -109,15 +110,24 @@ type Metric struct {
 	LatencyP99  int64        `json:"latency_p99,omitempty"` // ns, of produce
 	LatencyMax  int64        `json:"latency_max,omitempty"` // ns, of produce
 	Nodes       []NodeMetric `json:"nodes,omitempty"`
+	Runner      *Usage       `json:"runner,omitempty"`      // what the runner's own process takes
 	StallNanos  int64        `json:"stall_nanos,omitempty"` // longest stall of the runner in the interval
+}
+
+// Usage is what a process takes of its machine. 0 where it does not tell.
+type Usage struct {
+	Memory      int64 `json:"memory,omitempty"`    // resident bytes
+	HeapLive    int64 `json:"heap_live,omitempty"` // bytes that the last garbage collection found in use
+	Goroutines  int64 `json:"goroutines,omitempty"`
+	Descriptors int64 `json:"descriptors,omitempty"`
 }
 
 // NodeMetric is what one node's own metrics said.
 type NodeMetric struct {
-	Node        int32 `json:"node"`
-	Up          bool  `json:"up"`
-	Memory      int64 `json:"memory,omitempty"` // resident bytes
-	Goroutines  int64 `json:"goroutines,omitempty"`
-	Descriptors int64 `json:"descriptors,omitempty"`
-	Disk        int64 `json:"disk,omitempty"`
+	Node int32  `json:"node"`
+	Up   bool   `json:"up"`
+	Boot uint64 `json:"boot,omitempty"` // that it speaks of, 0 if it does not tell
+	Usage
+	Disk    int64  `json:"disk,omitempty"`    // bytes in its data directory
+	Waiting *int64 `json:"waiting,omitempty"` // requests of clients and of itself that wait for something; nil: it does not tell
 }

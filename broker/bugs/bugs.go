@@ -37,6 +37,7 @@ const (
 	AckBeforeFsync
 	TornTailFatal
 	LostWakeup
+	WaiterLeak
 )
 
 // Name is the bug's name for --bug.
@@ -74,6 +75,8 @@ type Entry struct {
 	May       []string // ids of those that may report it as well
 	// Needs is the kind of fault without which the bug cannot show, "" if any run may show it. A run without such a fault has proven nothing about it.
 	Needs string
+	// RealOnly: only a cluster of real processes shows it. Nobody measures what the simulator's nodes take.
+	RealOnly bool
 }
 
 // Catalogue lists every bug in the order of the constants.
@@ -260,6 +263,16 @@ var Catalogue = []Entry{
 		Symptom:   "writes are answered by later ones, or by their time-out, in quiet as well",
 		Checkers:  []string{"latency-quiet"},
 		May:       []string{"recovery"},
+	},
+	{
+		Bug: WaiterLeak, Name: "waiter-leak",
+		Source:    "nats-server 710423a97 and cbada1b0c (waiters of proposals that are not there any more); KAFKA-9265",
+		Mechanism: "who waits for a proposal that was lost with its term is told so by nobody, and stays in memory",
+		Trigger:   "the raft leader is cut off or paused, again and again, with proposals of its own under way",
+		Symptom:   "the number of requests that wait rises with each loss of leadership, and never falls in quiet",
+		Checkers:  []string{"resources"},
+		May:       []string{"recovery", "balance", "progress"},
+		RealOnly:  true,
 	},
 }
 

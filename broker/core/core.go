@@ -233,6 +233,11 @@ type Stats struct {
 	QueuedBytes      int64  `json:"queued_bytes"` // appended and not yet on disk
 }
 
+// Waiting is how many requests, of clients and of the node itself, wait for something. Each has a time-out: what stays for longer has been forgotten.
+func (s *Stats) Waiting() int {
+	return s.Proposals + s.Forwards + s.Reads + s.Waiters + s.Parked + s.DiskOps
+}
+
 // Stats returns the gauges.
 func (n *Node) Stats() Stats {
 	st := n.rn.BasicStatus()

@@ -110,6 +110,10 @@ func (n *Node) dropLostProposals(term uint64) {
 	if len(n.proposals) == 0 || n.cfg.Bugs.Has(bugs.ForwardHidesError) {
 		return // forwarded, a proposal can appear in a later term than it was made in
 	}
+	if n.cfg.Bugs.Has(bugs.WaiterLeak) && n.proposals[0].term < term {
+		n.bugHit(bugs.WaiterLeak)
+		return
+	}
 	var lost []*proposal
 	n.proposals = slices.DeleteFunc(n.proposals, func(p *proposal) bool {
 		if p.term < term {

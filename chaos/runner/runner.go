@@ -9,6 +9,7 @@ import (
 	"soak/chaos"
 	"soak/chaos/runloop"
 	"soak/history"
+	"soak/internal/usage"
 )
 
 // Loop is what the shell drives: *runloop.Loop.
@@ -372,6 +373,8 @@ func (s *shell) eachSecond() {
 func (s *shell) metric() {
 	now := s.now()
 	m := s.win.metric(now, s.stats.all(now, s.o.Run.Nodes))
+	own := usage.Read()
+	m.Runner = &history.Usage{Memory: max(0, own.Memory), HeapLive: own.HeapLive, Goroutines: own.Goroutines, Descriptors: max(0, own.Descriptors)}
 	s.o.Recorder.Metric(m)
 	s.o.Observe(&m)
 }

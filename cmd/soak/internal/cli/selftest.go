@@ -53,9 +53,12 @@ func selftestCommand(e *env, args []string) (int, error) {
 		return 0, err
 	}
 	entries := slices.Clone(bugs.Catalogue)
-	if len(names) > 0 {
-		entries = slices.DeleteFunc(entries, func(b bugs.Entry) bool { return !slices.Contains(names, b.Name) })
+	for _, b := range entries {
+		if b.RealOnly && slices.Contains(names, b.Name) {
+			return 0, usage(b.Name+" shows on real processes only, not in the simulator", "soak run --driver process --bug "+b.Name+" plants it; soak bugs "+b.Name+" says what brings it out")
+		}
 	}
+	entries = slices.DeleteFunc(entries, func(b bugs.Entry) bool { return b.RealOnly || len(names) > 0 && !slices.Contains(names, b.Name) })
 	return e.selftest(f, entries)
 }
 

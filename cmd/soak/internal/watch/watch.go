@@ -93,6 +93,11 @@ func (w *Watch) Observe(record any) {
 		}
 		w.tellFault(r)
 	case *history.Metric:
+		for _, c := range w.c.Checkers {
+			if m, ok := c.(checkers.Metered); ok {
+				m.Metric(r)
+			}
+		}
 		w.metric = *r
 		w.board.metric(*r)
 	}
