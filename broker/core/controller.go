@@ -99,7 +99,7 @@ func (n *Node) controllerLost() {
 	for _, w := range waiting {
 		w.done(ctlResult{status: ctlRefused})
 	}
-	n.forgetLeaving()
+	n.forgetLeaving(everyLeaving)
 }
 
 // proposeFor proposes a command and answers a controller request by what became of it.

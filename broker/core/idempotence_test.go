@@ -295,3 +295,20 @@ func mustHeader(t *testing.T, b []byte) batch.Header {
 	}
 	return h
 }
+
+// As in Kafka, the size of the ISR is looked at before the sequence: a batch that is in the log already is refused too, and acknowledged at its first offset once
+// the ISR is large enough again.
+func TestABatchThatIsSentAgainWaitsForTheISRToo(t *testing.T) {
+	c, lead := newTopicCluster(t, nil)
+	wantProduced(t, "first", produceAs(c, lead, 7, 0, "a"), errNone, 0)
+	r := replicaOn(c, lead, "orders")
+	isr := r.state.ISR
+	r.state.ISR = []int32{lead}
+	wantProduced(t, "again, with too small an ISR", produceAs(c, lead, 7, 0, "a"), errNotEnoughReplicas, -1)
+	wantProduced(t, "with acks=1 all the same", call[*kmsg.ProduceResponse](c, lead, idempotentRequest(7, 0, 0, 1, "a")).Topics[0].Partitions[0], errNone, 0)
+	r.state.ISR = isr
+	wantProduced(t, "again", produceAs(c, lead, 7, 0, "a"), errNone, 0)
+	if r.end != 1 {
+		t.Errorf("the log ends at %d, want 1", r.end)
+	}
+}

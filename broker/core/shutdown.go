@@ -77,13 +77,23 @@ func (n *Node) askToLeave() {
 		if round != n.leave.round {
 			return
 		}
-		if _, ok := r.resp.(*kmsg.ControlledShutdownResponse); r.status != ctlAnswered || !ok {
+		resp, ok := r.resp.(*kmsg.ControlledShutdownResponse)
+		if r.status != ctlAnswered || !ok {
 			again(handOverRetry)
 			return
 		}
-		// An error code says that the controller does not know this boot: then it has given it nothing to lead.
 		n.whenApplied(r.index, func() {
 			if round != n.leave.round {
+				return
+			}
+			if resp.ErrorCode != errNone {
+				// The controller does not know this boot. It has given it nothing to lead, and never will if no registration is under way; otherwise it may
+				// have by now, and knows it when it is asked again.
+				if n.registeredInThisBoot() || n.startup.registering {
+					again(handOverRetry)
+				} else {
+					n.left("")
+				}
 				return
 			}
 			if !n.AmILeader() {
@@ -137,6 +147,7 @@ func (n *Node) onControlledShutdown(req *kmsg.ControlledShutdownRequest, from in
 	}
 	i := slices.IndexFunc(n.ctl.leaving, func(l *leavingBroker) bool { return l.id == from && l.boot == uint64(req.BrokerEpoch) })
 	if i < 0 {
+		n.forgetLeaving(func(l *leavingBroker) bool { return l.id == from }) // in an earlier boot, which is over
 		n.ctl.leaving = append(n.ctl.leaving, &leavingBroker{id: from, boot: uint64(req.BrokerEpoch)})
 		i = len(n.ctl.leaving) - 1
 	}
@@ -175,13 +186,22 @@ func (n *Node) relieve() {
 // causeShutdown is why a partition is looked at for a broker that leaves, as in history.Propose.Cause.
 const causeShutdown = "shutdown"
 
-// forgetLeaving is called when this node leads no longer: who wants to leave asks the next controller.
-func (n *Node) forgetLeaving() {
-	all := n.ctl.leaving
-	n.ctl.leaving = nil
-	for _, l := range all {
+// forgetLeaving takes brokers that leave from the list. Who of them still waits asks the next controller.
+func (n *Node) forgetLeaving(which func(*leavingBroker) bool) {
+	var gone []*leavingBroker
+	n.ctl.leaving = slices.DeleteFunc(slices.Clone(n.ctl.leaving), func(l *leavingBroker) bool {
+		if which(l) {
+			gone = append(gone, l)
+			return true
+		}
+		return false
+	})
+	for _, l := range gone {
 		for _, done := range l.done {
 			done(ctlResult{status: ctlUnknown})
 		}
 	}
 }
+
+// everyLeaving is which of them a node forgets that leads no longer.
+func everyLeaving(*leavingBroker) bool { return true }

@@ -143,3 +143,51 @@ func TestAHandOverNamesItsCause(t *testing.T) {
 		t.Errorf("applied: %v", causes)
 	}
 }
+
+// A controller that does not know a broker's boot has given it nothing; a registration that is still under way is waited for.
+func TestAHandOverThatTheControllerRefuses(t *testing.T) {
+	for _, registering := range []bool{false, true} {
+		c := newTestCluster(t, 0, nil)
+		c.waitReady()
+		c.run(10 * time.Second) // the registrations of the start are over
+		id := c.leader()%3 + 1
+		n := c.nodes[id].core
+		ctl := c.nodes[c.leader()].core
+		ctl.state.Broker(id).Boot += 100 // as if it had never registered in this boot
+		n.state.Broker(id).Boot += 100
+		n.startup.registered, n.startup.registering = false, registering
+		c.step(c.nodes[id], Shutdown{})
+		c.run(time.Second)
+		if n.leave.over == registering {
+			t.Errorf("registering %v: over %v after a second", registering, n.leave.over)
+		}
+		if registering { // it comes to its end
+			ctl.state.Broker(id).Boot -= 100
+			n.state.Broker(id).Boot -= 100
+			c.until(time.Second, "the node has handed over", func() bool { return n.leave.over })
+			if n.leave.kept != "" {
+				t.Error(n.leave.kept)
+			}
+		}
+	}
+}
+
+// Of each broker that leaves, a controller keeps one life.
+func TestBrokersThatLeaveAgainAndAgainAreKeptOnce(t *testing.T) {
+	c := newTestCluster(t, 0, nil)
+	c.waitReady()
+	createTopic(c, 1, "orders", 3)
+	lead := c.leader()
+	for range 4 {
+		id := lead%3 + 1
+		c.stop(id)
+		c.start(id)
+		c.waitReady()
+	}
+	if c.leader() != lead {
+		t.Fatal("another controller was elected meanwhile")
+	}
+	if n := len(c.nodes[lead].core.ctl.leaving); n != 1 {
+		t.Errorf("%d lives of one broker that left", n)
+	}
+}

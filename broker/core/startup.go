@@ -83,8 +83,8 @@ func (n *Node) createMetaTopic() {
 
 // register tells the controller of this broker in this boot, until that is applied here.
 func (n *Node) register() {
-	if n.startup.registered || n.startup.registering {
-		return
+	if n.startup.registered || n.startup.registering || n.leave.asked {
+		return // one that leaves wants nothing to lead
 	}
 	if leader, known, _ := n.LeaderStatus(); !known || n.heardBoot(leader) == 0 {
 		return // a heartbeat of the leader comes soon, and with it the next try
