@@ -34,6 +34,19 @@ func floors(points []point, shortest float64) []point {
 	return out
 }
 
+// rises reports whether the lowest of each third of the points is above that of the one before, and the last by least above the first.
+func rises(points []point, least float64) bool {
+	var low [3]float64
+	for i := range low {
+		third := points[i*len(points)/3 : (i+1)*len(points)/3]
+		low[i] = third[0].value
+		for _, p := range third {
+			low[i] = min(low[i], p.value)
+		}
+	}
+	return low[0] < low[1] && low[1] < low[2] && low[2]-low[0] >= least
+}
+
 // slopes is the lower end of the 95 % interval of the Theil-Sen slope, per second, and the slope itself (Sen 1968): the median over all pairs of points, which
 // a few outliers do not move. The ends of the interval are those of Kendall's test.
 func slopes(points []point) (low, middle float64) {

@@ -34,6 +34,9 @@ type resource struct {
 	// explained is what a node may take for what the cluster has it keep: partitions, and bytes of their records.
 	explained func(*history.NodeMetric, kept) int64
 	value     func(*history.NodeMetric) (n int64, told bool)
+	// ratchet: each of these has a time-out. What stays in quiet has been forgotten, and comes in steps, with the faults that leave it behind: the lowest value
+	// of each third of the time is above that of the one before, and the last by least above the first.
+	ratchet bool
 	// least is the growth in the time seen that is worth a word, and most what it may come to in a night.
 	least, most int64
 }
@@ -75,7 +78,7 @@ var resourcesOfNodes = []resource{
 		explained: func(m *history.NodeMetric, k kept) int64 { return k.partitions*filesPerPart + m.Disk/bytesPerFile },
 	},
 	{
-		name: "waiting requests", least: 10, most: 500,
+		name: "waiting requests", least: 10, most: 500, ratchet: true,
 		value: func(m *history.NodeMetric) (int64, bool) {
 			if m.Waiting == nil {
 				return 0, false
@@ -267,15 +270,20 @@ func (c *resources) judge(b boot, of []sample, r *resource) bool {
 	span := f[len(f)-1].at - f[0].at
 	night := int64(rate * driftHorizon.Seconds())
 	c.projected[r.name] = max(c.projected[r.name], night)
-	if int64(rate*span) < r.least || night <= r.most {
+	steps := r.ratchet && rises(f, float64(r.least))
+	if !steps && (int64(rate*span) < r.least || night <= r.most) {
 		return true
 	}
 	from, _ := r.value(first.NodeMetric)
 	to, _ := r.value(last.NodeMetric)
+	why := fmt.Sprintf("the fewest in each third of it rose, by %d or more in all, and none of them may wait for longer than its time-out", r.least)
+	if !steps {
+		why = fmt.Sprintf("of which nothing explains %s an hour at least; a night would add %s, above %s", r.amount(int64(rate*3600)), r.amount(night), r.amount(r.most))
+	}
 	v := Violation{
 		Kind: KindGrowth, Time: last.time, Nodes: []int32{b.node},
-		Sentence: fmt.Sprintf("n%d in boot %d takes ever more %s: %s to %s in %s of quiet, of which nothing explains %s an hour at least; a night would add %s, above %s", b.node, b.boot, r.name,
-			r.amount(from), r.amount(to), time.Duration(span*float64(time.Second)).Round(time.Second), r.amount(int64(rate*3600)), r.amount(night), r.amount(r.most)),
+		Sentence: fmt.Sprintf("n%d in boot %d takes ever more %s: %s to %s in %s of quiet, %s", b.node, b.boot, r.name,
+			r.amount(from), r.amount(to), time.Duration(span*float64(time.Second)).Round(time.Second), why),
 	}
 	for _, s := range []*sample{first, last} {
 		v.Evidence = append(v.Evidence, s.line())

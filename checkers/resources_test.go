@@ -70,6 +70,11 @@ func TestResourcesThatAreBounded(t *testing.T) {
 		}},
 		{"recent batches in memory, as many as were written", 600, func(at int64, m *history.NodeMetric) { m.HeapLive += min(m.Disk, 24<<20) }},
 		{"a segment file in use more for so many bytes", 3600, func(at int64, m *history.NodeMetric) { m.Descriptors += m.Disk / (16 << 20) }},
+		{"one step of waiting requests, and no more", 1800, func(at int64, m *history.NodeMetric) {
+			if at > 300 {
+				*m.Waiting += 30
+			}
+		}},
 		{"each restart begins anew", 1800, func(at int64, m *history.NodeMetric) { m.Boot = 1 + uint64(at/300); m.HeapLive += at % 300 * 20 << 10 }},
 		{"a measure that it does not tell", 600, func(at int64, m *history.NodeMetric) { m.Descriptors, m.Waiting, m.HeapLive = 0, nil, 0 }},
 	} {
@@ -95,6 +100,7 @@ func TestResourcesThatLeak(t *testing.T) {
 		{"goroutines", "goroutines", func(at int64, m *history.NodeMetric) { m.Goroutines += at / 5 }},
 		{"descriptors", "descriptors", func(at int64, m *history.NodeMetric) { m.Descriptors += at / 10 }},
 		{"waiters, some each half minute", "waiting requests", func(at int64, m *history.NodeMetric) { *m.Waiting += at / 30 * 4 }},
+		{"waiters, in two steps", "waiting requests", func(at int64, m *history.NodeMetric) { *m.Waiting += at / 220 * 12 }},
 		{"disk that no record explains", "disk", func(at int64, m *history.NodeMetric) { m.Disk *= 4 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
