@@ -40,7 +40,7 @@ type stranger struct {
 func (a *audit) run() {
 	a.judged = map[int64]bool{}
 	a.visible = a.checker.drains.highs[a.partition]
-	if a.checker.claimed(a.partition) {
+	if a.checker.promised() {
 		a.acknowledged()
 	}
 	for _, r := range a.replicas {
@@ -50,7 +50,7 @@ func (a *audit) run() {
 	}
 	a.reportConflicts()
 	a.reportStrangers()
-	if a.checker.claimed(a.partition) {
+	if a.checker.promised() {
 		a.reportLost()
 	}
 	if !a.checker.contract.Transactions { // their markers take offsets of their own
@@ -63,7 +63,7 @@ func (a *audit) run() {
 // acknowledged enters the offsets that clients were told.
 func (a *audit) acknowledged() {
 	for _, op := range a.sends.ops {
-		if op.Outcome != history.OK || op.Produce.Acks != allReplicas {
+		if op.Outcome != history.OK || op.Produce.Acks != allReplicas || !a.checker.claimed(a.partition, op) {
 			continue
 		}
 		for i := range int(op.Produce.Count) {

@@ -60,7 +60,7 @@ func (a *audit) reportLost() {
 	highest := a.highestRead()
 	var losses []loss
 	for _, op := range a.sends.ops {
-		if op.Outcome != history.OK || op.Produce.Acks != allReplicas {
+		if op.Outcome != history.OK || op.Produce.Acks != allReplicas || !a.checker.claimed(a.partition, op) {
 			continue
 		}
 		p := producerOf(op.Produce)

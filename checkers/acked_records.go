@@ -95,8 +95,10 @@ func historyCut(n history.Notes) bool {
 // promised reports whether acknowledgements of this run mean that a record stays: acks=all and no unclean election.
 func (c *ackedRecords) promised() bool { return c.contract.Acks == allReplicas && !c.contract.Unclean }
 
-// claimed reports whether that is promised of a partition.
-func (c *ackedRecords) claimed(p partition) bool { return c.promised() && c.exempt[p] == "" }
+// claimed reports whether that is promised of what an operation sent.
+func (c *ackedRecords) claimed(p partition, op *history.Operation) bool {
+	return c.promised() && (c.exempt[p] == "" || op.Invoke > c.unsynced.until[p])
+}
 
 func (c *ackedRecords) Finish() Verdict {
 	parts := make([]partition, 0, len(c.sends))
@@ -118,12 +120,12 @@ func (c *ackedRecords) Finish() Verdict {
 	return c.judge(unclaimed(c.exempt, parts))
 }
 
-// unclaimedRecords are the acknowledged records of the partitions of which nothing is claimed.
+// unclaimedRecords are the acknowledged records of which nothing is claimed.
 func (c *ackedRecords) unclaimedRecords() (count int64) {
 	for p := range c.exempt {
 		if s := c.sends[p]; s != nil {
 			for _, op := range s.ops {
-				if op.Outcome == history.OK {
+				if op.Outcome == history.OK && op.Invoke <= c.unsynced.until[p] {
 					count += int64(op.Produce.Count)
 				}
 			}
@@ -154,7 +156,7 @@ func (c *ackedRecords) judge(unclaimed string) Verdict {
 	}
 	holds := fmt.Sprintf("all of %s were read back at their offsets", plural(claimed, "acknowledged record"))
 	if unclaimed != "" {
-		holds += "; " + unclaimed
+		holds += "; " + unclaimed + "; what was sent to them after that is claimed"
 	}
 	v := c.verdict(claimed, "acknowledged records", holds, missing)
 	if v.Outcome != Violated && !c.promised() {

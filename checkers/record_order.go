@@ -21,12 +21,17 @@ type recordOrder struct {
 	ledger
 	contract   history.Contract
 	acked      map[partition][]*history.Operation
+	unknown    map[partition]map[producer][]*history.Operation // of idempotent producers, acks=all
+	drains     drains
 	unsynced   unsynced
 	historyCut bool
+
+	located int64 // records of unknown outcome that are in a log
 }
 
 func newRecordOrder(run *history.Run) *recordOrder {
-	return &recordOrder{ledger: ledger{id: RecordOrder}, contract: run.Contract, unsynced: newUnsynced(run), acked: map[partition][]*history.Operation{}}
+	return &recordOrder{ledger: ledger{id: RecordOrder}, contract: run.Contract, unsynced: newUnsynced(run), acked: map[partition][]*history.Operation{},
+		unknown: map[partition]map[producer][]*history.Operation{}, drains: newDrains(run)}
 }
 
 func (c *recordOrder) incomplete(n history.Notes) { c.historyCut = historyCut(n) }
@@ -34,6 +39,7 @@ func (c *recordOrder) incomplete(n history.Notes) { c.historyCut = historyCut(n)
 func (c *recordOrder) Event(e *history.Event) { c.unsynced.see(e) }
 
 func (c *recordOrder) Operation(op *history.Operation) {
+	c.drains.add(op)
 	p := op.Produce
 	if p == nil {
 		return
@@ -43,6 +49,13 @@ func (c *recordOrder) Operation(op *history.Operation) {
 			Kind: KindAnswerOrder, Time: op.Complete, Operations: []string{op.ID}, Evidence: []string{opLine(op)},
 			Sentence: fmt.Sprintf("%s was answered a produce to %s-%d behind a later request on the same connection", op.Client, p.Topic, p.Partition),
 		})
+	}
+	if op.Outcome == history.Unknown && p.Idempotent && p.Acks == allReplicas && p.Count > 0 {
+		at := partition{p.Topic, p.Partition}
+		if c.unknown[at] == nil {
+			c.unknown[at] = map[producer][]*history.Operation{}
+		}
+		c.unknown[at][producerOf(p)] = append(c.unknown[at][producerOf(p)], op)
 	}
 	if op.Outcome != history.OK || p.Acks != allReplicas || p.Count == 0 || firstOffset(op) < 0 {
 		return
@@ -60,6 +73,11 @@ func (c *recordOrder) Finish() Verdict {
 	for p := range c.acked {
 		parts = append(parts, p)
 	}
+	for p := range c.unknown {
+		if c.acked[p] == nil {
+			parts = append(parts, p)
+		}
+	}
 	slices.SortFunc(parts, comparePartitions)
 	exempt := c.unsynced.exempt(c.faults)
 	unclaimed := unclaimed(exempt, parts)
@@ -73,7 +91,10 @@ func (c *recordOrder) Finish() Verdict {
 				records += int64(op.Produce.Count)
 			}
 			c.within(p)
-			c.realTime(p, c.senders(p))
+			found := c.inLog(p)
+			told := c.senders(p, found)
+			c.realTime(p, told)
+			c.realTimeOfUnknown(p, found, told)
 		}
 	}
 	var missing []string
@@ -90,6 +111,7 @@ func (c *recordOrder) Finish() Verdict {
 		missing = append(missing, "the history is cut")
 	}
 	v := c.verdict(records, "acknowledged records", holds, missing)
+	v.Measures = append(v.Measures, Measure{Name: "records of unknown outcome judged by their place in the log", Seen: c.located})
 	if v.Outcome != Violated {
 		switch {
 		case c.contract.Acks != allReplicas:
@@ -118,36 +140,59 @@ func (c *recordOrder) within(p partition) {
 	}
 }
 
-// senders holds each idempotent producer's records to their sequence, whatever was in flight at a time, and answers the operations that broke it.
-func (c *recordOrder) senders(p partition) map[*history.Operation]bool {
-	var ops []*history.Operation
+// senders holds each idempotent producer's records to their sequence, whatever was in flight at a time, and answers the operations that broke it. Of two of which
+// one has an unknown outcome only those are held to it that were in flight together: an idempotent producer that gives up goes on under another id, and
+// what it gave up may come behind what it sends then.
+func (c *recordOrder) senders(p partition, found []placed) map[*history.Operation]bool {
+	ops := slices.Clone(found)
 	for _, op := range c.acked[p] {
 		if op.Produce.Idempotent {
-			ops = append(ops, op)
+			ops = append(ops, placed{op, firstOffset(op), lastOffset(op)})
 		}
 	}
-	slices.SortStableFunc(ops, func(a, b *history.Operation) int {
-		x, y := a.Produce, b.Produce
+	slices.SortStableFunc(ops, func(a, b placed) int {
+		x, y := a.op.Produce, b.op.Produce
 		return cmp.Or(cmp.Compare(x.Producer, y.Producer), cmp.Compare(x.Incarnation, y.Incarnation), cmp.Compare(x.FirstSeq, y.FirstSeq))
 	})
 	told := map[*history.Operation]bool{}
-	var highest *history.Operation // of this producer's, so far
+	var highest, unknown placed // of this producer's, so far
 	for _, op := range ops {
+		if highest.op != nil && producerOf(highest.op.Produce) != producerOf(op.op.Produce) {
+			highest = placed{}
+		}
+		if unknown.op != nil && producerOf(unknown.op.Produce) != producerOf(op.op.Produce) {
+			unknown = placed{}
+		}
+		sure := op.op.Outcome == history.OK
 		switch {
-		case highest == nil || producerOf(highest.Produce) != producerOf(op.Produce):
+		case highest.op != nil && op.first <= highest.last && (sure || together(highest.op, op.op)):
+			told[op.op] = true
+			c.disordered(p, highest, op)
+		case unknown.op != nil && op.first <= unknown.last && together(unknown.op, op.op):
+			told[op.op] = true
+			c.disordered(p, unknown, op)
+		}
+		if sure && (highest.op == nil || op.first > highest.last) {
 			highest = op
-		case firstOffset(op) > lastOffset(highest):
-			highest = op
-		default:
-			told[op] = true
-			c.violate(Violation{
-				Kind: KindSendOrder, Time: op.Complete, Operations: []string{highest.ID, op.ID}, Evidence: []string{opLine(highest), opLine(op)},
-				Sentence: fmt.Sprintf("%s: %s was acknowledged at offset %d, and sequence %d, which was sent before it, at %d",
-					p, named(producerOf(op.Produce), op.Produce.FirstSeq), firstOffset(op), highest.Produce.FirstSeq+uint64(highest.Produce.Count)-1, lastOffset(highest)),
-			})
+		}
+		if !sure && (unknown.op == nil || op.last > unknown.last) {
+			unknown = op
 		}
 	}
 	return told
+}
+
+// together reports whether the later of two operations of a producer was handed over while the earlier was under way.
+func together(earlier, later *history.Operation) bool {
+	return earlier.Complete == 0 || later.Invoke < earlier.Complete
+}
+
+func (c *recordOrder) disordered(p partition, before, at placed) {
+	c.violate(Violation{
+		Kind: KindSendOrder, Time: at.op.Complete, Operations: []string{before.op.ID, at.op.ID}, Evidence: []string{opLine(before.op), opLine(at.op)},
+		Sentence: fmt.Sprintf("%s: %s %s at offset %d, and sequence %d, which was sent before it, at %d",
+			p, named(producerOf(at.op.Produce), at.op.Produce.FirstSeq), at.verb(), at.first, before.op.Produce.FirstSeq+uint64(before.op.Produce.Count)-1, before.last),
+	})
 }
 
 // realTime holds all records to real time: what was acknowledged before a send began stands before it.

@@ -31,8 +31,9 @@ const (
 	// refresh of metadata, and as much again as scheduling on a full machine takes.
 	clientSlack = 6 * time.Second
 	isrSlack    = 5 * time.Second // to catch up, and for the proposals
-	// lossSlack is what a network that loses messages all the time may cost: two requests between nodes in a row, each given up after 3 s.
-	lossSlack = 6 * time.Second
+	// requestLost is what a lost request between nodes costs: it is given up after 3 s. seldomLost is the loss, in millionths, below which two in a row are not to be expected.
+	requestLost = 3 * time.Second
+	seldomLost  = 1000
 	// cutMargin is how much of the end of a history that was cut may be missing: what was under way, and what was not flushed.
 	cutMargin = 10 * time.Second
 )
@@ -125,13 +126,21 @@ func (c *recovery) Operation(op *history.Operation) {
 
 func (c *recovery) session() time.Duration { return time.Duration(c.run.SessionTimeout) }
 
+// lossSlack is what a network that loses messages all the time may cost: one request between nodes, two in a row where that is to be expected.
+func (c *recovery) lossSlack() time.Duration {
+	switch ppm := c.run.Contract.LossPPM; {
+	case ppm == 0:
+		return 0
+	case ppm < seldomLost:
+		return requestLost
+	}
+	return 2 * requestLost
+}
+
 // failoverBound is from the effect of a fault to another leader: the contract's.
 func (c *recovery) failoverBound() time.Duration {
 	bound := max(c.session(), raftElections) + failoverSlack
-	if c.run.Contract.LossPPM > 0 {
-		bound += lossSlack
-	}
-	return bound
+	return bound + c.lossSlack()
 }
 
 // writeBound is from the end of a fault to the first acknowledged write.
@@ -142,10 +151,7 @@ func (c *recovery) writeBound() time.Duration { return c.failoverBound() + clien
 func (c *recovery) isrBound() time.Duration {
 	lag := max(c.session(), time.Second)
 	bound := c.session() + lag + time.Duration(c.run.ElectionInterval) + isrSlack
-	if c.run.Contract.LossPPM > 0 {
-		bound += lossSlack
-	}
-	return bound
+	return bound + c.lossSlack()
 }
 
 // incomplete tells that operations or events may be missing: what was not seen near the end may have happened all the same.

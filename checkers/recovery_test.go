@@ -134,6 +134,39 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(9.5)
 			s.ends(30)
 		}, Holds, "", nil},
+		{"a late failover, and elections of raft after it", func(s *story) {
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.at(1.2)
+			s.event(3, &history.RoleChange{Term: 2, Role: history.RoleCandidate})
+			s.event(2, &history.RoleChange{Term: 2, Role: history.RoleLeader, Leader: 2})
+			s.takesOver(3.5)
+			for i := range 3 {
+				s.at(3.6 + float64(i)/4)
+				s.event(3, &history.RoleChange{Term: 3 + uint64(i), Role: history.RoleCandidate})
+			}
+			s.writes(history.OK, 4.5, 40, 0.01)
+			s.rejoins(18)
+			s.ends(40)
+		}, Violated, "took over from n1 within 3s", []string{KindFailoverLate}},
+		{"a failover that takes longer than one lost message explains, where few are lost", func(s *story) {
+			s.run.Contract.LossPPM = 100
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.takesOver(8)
+			s.writes(history.OK, 8.1, 40, 0.01)
+			s.rejoins(18)
+			s.ends(40)
+		}, Violated, "took over from n1 within 6s", []string{KindFailoverLate}},
+		{"a failover that one lost message explains", func(s *story) {
+			s.run.Contract.LossPPM = 100
+			s.faults[0].HealAsked += 10 * second
+			s.faults[0].Healed = s.faults[0].HealAsked
+			s.takesOver(5.5)
+			s.writes(history.OK, 5.6, 40, 0.01)
+			s.rejoins(12)
+			s.ends(40)
+		}, Holds, "3 times", nil},
 		{"a failover that takes long because messages are lost", func(s *story) {
 			s.run.Contract.LossPPM = 10_000
 			s.faults[0].HealAsked += 10 * second

@@ -19,8 +19,13 @@ type replicaAgreement struct {
 	drains   drains
 	unsynced unsynced
 
-	compared, uncompared int64 // records
+	compared, uncompared int64    // records
+	never                []string // pairs of replicas of which no record was compared, though enough of each was read
+	pairs, few           int64    // compared; not compared, and read for less than comparing may take
 }
+
+// comparable is how many offsets two replicas must have been read for to be sure to have a batch begin in common twice: stretches have about 1,024 offsets.
+const comparable = 2 * 1024
 
 func newReplicaAgreement(run *history.Run) *replicaAgreement {
 	return &replicaAgreement{ledger: ledger{id: ReplicaAgreement}, run: run, drains: newDrains(run), unsynced: newUnsynced(run)}
@@ -120,6 +125,14 @@ func (c *replicaAgreement) partition(replicas []replica) {
 		before := c.compared
 		c.compare(best, r, of, c.marks(r))
 		c.uncompared += max(0, c.settled(r)-(c.compared-before))
+		switch both := min(c.settled(best), c.settled(r)); {
+		case c.compared > before:
+			c.pairs++
+		case both > comparable:
+			c.never = append(c.never, fmt.Sprintf("%s was never compared between n%d and n%d, though both were read up to %d", r.partition, best.node, r.node, both))
+		case both > 0:
+			c.few++
+		}
 	}
 }
 
@@ -155,7 +168,7 @@ func (c *replicaAgreement) Finish() Verdict {
 	})
 	var missing []string
 	if hashes || !records {
-		missing = c.drains.shortfalls()
+		missing = append(c.drains.shortfalls(), c.never...)
 	}
 	holds := fmt.Sprintf("replicas hold the same bytes, %s compared", plural(c.compared, "record"))
 	if note := unclaimed(exempt, all); note != "" {
@@ -176,6 +189,7 @@ func (c *replicaAgreement) Finish() Verdict {
 			v.Reason += "; " + unclaimed(exempt, all)
 		}
 	}
-	v.Measures = append(v.Measures, Measure{Name: "records not compared between replicas", Seen: c.uncompared})
+	v.Measures = append(v.Measures, Measure{Name: "records not compared between replicas", Seen: c.uncompared},
+		Measure{Name: "pairs of replicas compared", Seen: c.pairs}, Measure{Name: "pairs with too few records to compare", Seen: c.few})
 	return v
 }

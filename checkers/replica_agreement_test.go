@@ -70,6 +70,7 @@ func TestReplicaAgreement(t *testing.T) {
 		}, Holds, "180 records compared", nil},
 		{"not to its end", func(s *ledgerStory) { read(s, 3, 0, 60, 100, false, same) }, Inconclusive, "drain of orders-0 on n3 stopped at 60 of 100", nil},
 		{"not at all", func(*ledgerStory) {}, Inconclusive, "orders-0 on n3 was never read", nil},
+		{"without hashes, and too short to miss them", func(s *ledgerStory) { s.drain(3, 0, 100, 100, true) }, Holds, "100 records compared", nil},
 		{"unclean elections", func(s *ledgerStory) {
 			read(s, 3, 0, 100, 100, true, other(45))
 			s.run.Contract.Unclean = true
@@ -112,4 +113,14 @@ func TestReplicaAgreementLeavesOutWhatIsExempt(t *testing.T) {
 	s.enter(1, 1, history.Apply{Command: "register_broker", Key: "broker-3"}, 1, 2, 3)
 	s.faults = []*history.Fault{{ID: 1, Kind: "power-loss", Nodes: []int32{3}, Asked: 1, Effective: 2}}
 	wants(t, feed(newReplicaAgreement(&s.run), s.story), Inconclusive, "nothing is claimed of orders-0")
+}
+
+// A pair of which nothing was compared though there was enough to compare leaves the run open, whatever other pairs say.
+func TestAPairOfReplicasThatWasNeverCompared(t *testing.T) {
+	s := newLedgerStory()
+	s.send(1, 3000)
+	hashes(s.drain(1, 0, 3000, 3000, true), same)
+	hashes(s.drain(2, 0, 3000, 3000, true), same)
+	s.drain(3, 0, 3000, 3000, true)
+	wants(t, feed(newReplicaAgreement(&s.run), s.story), Inconclusive, "orders-0 was never compared between n1 and n3, though both were read up to 3000")
 }

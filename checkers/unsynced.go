@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ import (
 type unsynced struct {
 	on      bool
 	applied map[uint64]entryAt // by raft index
+	until   map[partition]int64
 }
 
 // entryAt is an applied entry and the earliest time at which a node told of it: those that start later tell of it again.
@@ -39,26 +41,24 @@ func (u *unsynced) see(e *history.Event) {
 	}
 }
 
-// exempt lists the partitions of which nothing is claimed, each with the reason. A registration before the fault took nothing from anybody: restarts
-// come back without a loss as well. Where clocks were made wrong, before and after cannot be told from each other.
+// exempt lists the partitions of which nothing is claimed, each with the reason, and sets until when that is so: what was sent to a partition after its last member
+// was back is as safe as ever. A registration before the fault took nothing from anybody, nor did one after the first that followed it: restarts come
+// back without a loss as well. Where clocks were made wrong, before and after cannot be told from each other.
 func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
 	out := map[partition]string{}
-	lost := map[int32]*history.Fault{} // what may have taken unsynced records from a node, the first of it
+	u.until = map[partition]int64{}
+	var losses []*history.Fault // what may have taken unsynced records from a node
 	for _, f := range faults {
-		if f.Kind != "power-loss" && f.Kind != "fsync-error" || !u.on || f.Asked == 0 {
-			continue
-		}
-		for _, n := range f.Nodes {
-			if lost[n] == nil || f.Asked < lost[n].Asked {
-				lost[n] = f
-			}
+		if u.on && f.Asked != 0 && (f.Kind == "power-loss" || f.Kind == "fsync-error") {
+			losses = append(losses, f)
 		}
 	}
-	if len(lost) == 0 {
+	if len(losses) == 0 {
 		return out
 	}
 	trusted := trustedClocks(faults)
 	isr := map[partition][]int32{}
+	registered := map[int32]int64{} // when a node came back last
 	for _, index := range slices.Sorted(maps.Keys(u.applied)) {
 		a := u.applied[index]
 		for _, ch := range a.Changes {
@@ -68,12 +68,26 @@ func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
 			continue
 		}
 		var id int32
-		if _, err := fmt.Sscanf(a.Key, "broker-%d", &id); err != nil || lost[id] == nil || trusted && a.time < lost[id].Asked {
+		if _, err := fmt.Sscanf(a.Key, "broker-%d", &id); err != nil {
+			continue
+		}
+		before := registered[id]
+		registered[id] = a.time
+		i := slices.IndexFunc(losses, func(f *history.Fault) bool {
+			return slices.Contains(f.Nodes, id) && (!trusted || f.Asked <= a.time && (f.Healed == 0 || f.Healed >= before))
+		})
+		if i < 0 {
 			continue
 		}
 		for p, members := range isr {
-			if len(members) == 1 && members[0] == id && out[p] == "" {
-				out[p] = fmt.Sprintf("%s was the last in-sync replica of %s when it came back after fault %d, %s", node(id), p, lost[id].ID, lost[id].Words())
+			if len(members) != 1 || members[0] != id {
+				continue
+			}
+			if out[p] == "" {
+				out[p] = fmt.Sprintf("%s was the last in-sync replica of %s when it came back after fault %d, %s", node(id), p, losses[i].ID, losses[i].Words())
+			}
+			if u.until[p] = a.time; !trusted {
+				u.until[p] = math.MaxInt64
 			}
 		}
 	}

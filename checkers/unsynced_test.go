@@ -65,6 +65,33 @@ func TestAckedRecordsOfUnsyncedReplicas(t *testing.T) {
 			s.faults[0].Nodes = []int32{1, 3}
 			gone(s)
 		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		{"what was sent after it was back is lost", func(s *ledgerStory) {
+			s.lastLosesPower(2, "power-loss")
+			s.send(1, 2)
+			gone(s)
+		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		{"what was sent after it was back is there", func(s *ledgerStory) {
+			s.lastLosesPower(2, "power-loss")
+			for n := range s.logs {
+				s.logs[n] = s.logs[n][:6]
+			}
+			s.send(1, 2)
+		}, Holds, "all of 2 acknowledged records were read back at their offsets; nothing is claimed of orders-0", nil},
+		{"it lost power a second time", func(s *ledgerStory) {
+			s.lastLosesPower(2, "power-loss")
+			s.faults[0].Healed = s.tick()
+			s.send(1, 2)
+			s.lastLosesPower(2, "power-loss")
+			gone(s)
+		}, Inconclusive, "nothing is claimed of orders-0", nil},
+		{"it lost power, came back, and is killed as the last one", func(s *ledgerStory) {
+			s.run.Contract.Flush = "none"
+			s.enter(1, 1, changes("set_partition_leader", change(1, 1, 1, 1, 2)), 1, 2, 3)
+			s.faults = append(s.faults, &history.Fault{ID: 1, Kind: "power-loss", Nodes: []int32{2}, Asked: s.tick(), Effective: s.tick(), Healed: s.tick()})
+			s.registers(2, change(1, 1, 2, 1))
+			s.lastLosesPower(2, "kill")
+			gone(s)
+		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
 		{"what nobody may write is still found", func(s *ledgerStory) { s.lastLosesPower(2, "power-loss"); s.store(record{producer: 8, seq: 3}) },
 			Violated, "nobody sent", []string{KindPhantom}},
 	} {
