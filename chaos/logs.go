@@ -208,8 +208,8 @@ func (c *Collector) stats(line []byte) bool {
 	}
 	c.sink.Stats(history.NodeMetric{
 		Node: c.node, Up: true, Boot: s.Boot,
-		Usage: history.Usage{Memory: max(0, s.Memory), HeapLive: s.HeapLive, Goroutines: s.Goroutines, Descriptors: max(0, s.Descriptors)},
-		Disk:  s.Disk, Waiting: s.Waiting,
+		Memory: max(0, s.Memory), HeapLive: s.HeapLive, Goroutines: s.Goroutines, Descriptors: max(0, s.Descriptors),
+		Disk: s.Disk, Waiting: s.Waiting,
 	})
 	return true
 }

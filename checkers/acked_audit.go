@@ -39,6 +39,8 @@ type stranger struct {
 
 func (a *audit) run() {
 	a.judged = map[int64]bool{}
+	a.sends.index()
+	defer func() { a.sends.producers = nil }()
 	a.visible = a.checker.drains.highs[a.partition]
 	if a.checker.promised() {
 		a.acknowledged()

@@ -51,7 +51,7 @@ func newAckedRecords(run *history.Run) *ackedRecords {
 func (c *ackedRecords) partition(p partition) *sends {
 	s := c.sends[p]
 	if s == nil {
-		s = &sends{producers: map[producer]*records{}}
+		s = &sends{}
 		c.sends[p] = s
 	}
 	return s
@@ -79,7 +79,8 @@ func (c *ackedRecords) Operation(op *history.Operation) {
 	case history.Unknown:
 		c.unknown += int64(p.Count)
 	}
-	c.partition(partition{p.Topic, p.Partition}).add(op)
+	s := c.partition(partition{p.Topic, p.Partition})
+	s.ops = append(s.ops, op)
 }
 
 // incomplete tells that the history lacks operations.

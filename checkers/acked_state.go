@@ -104,8 +104,8 @@ func (o *offsets) get(at int64) value {
 // sends is what clients did to one partition.
 type sends struct {
 	ops       []*history.Operation
-	producers map[producer]*records
-	truncated []int64 // log ends after truncations that brokers told of
+	producers map[producer]*records // made when the partition is audited, and dropped then: one partition's at a time
+	truncated []int64               // log ends after truncations that brokers told of
 }
 
 func (s *sends) records(p producer) *records {
@@ -117,10 +117,16 @@ func (s *sends) records(p producer) *records {
 	return r
 }
 
-// add notes the outcome of a produce operation.
-func (s *sends) add(op *history.Operation) {
+// index notes the outcomes of all produce operations, record by record.
+func (s *sends) index() {
+	s.producers = map[producer]*records{}
+	for _, op := range s.ops {
+		s.note(op)
+	}
+}
+
+func (s *sends) note(op *history.Operation) {
 	p := op.Produce
-	s.ops = append(s.ops, op)
 	flag := uint8(flagSent)
 	switch op.Outcome {
 	case history.OK:

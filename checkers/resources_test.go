@@ -22,9 +22,7 @@ func measured(n int64, bend func(at int64, m *history.NodeMetric)) (*story, []*h
 		m := &history.Metric{Time: start + at*second, Interval: second, Acked: 500}
 		for node := int32(1); node <= 3; node++ {
 			waiting := noise.Int64N(5)
-			x := history.NodeMetric{Node: node, Up: true, Boot: 1, Waiting: &waiting, Disk: at * 500 * 330, Usage: history.Usage{
-				HeapLive: 20<<20 + noise.Int64N(4<<20), Goroutines: 40 + noise.Int64N(10), Descriptors: 60 + noise.Int64N(12),
-			}}
+			x := history.NodeMetric{Node: node, Up: true, Boot: 1, Waiting: &waiting, Disk: at * 500 * 330, HeapLive: 20<<20 + noise.Int64N(4<<20), Goroutines: 40 + noise.Int64N(10), Descriptors: 60 + noise.Int64N(12)}
 			if node == 2 && bend != nil {
 				bend(at, &x)
 			}

@@ -127,7 +127,12 @@ type NodeMetric struct {
 	Node int32  `json:"node"`
 	Up   bool   `json:"up"`
 	Boot uint64 `json:"boot,omitempty"` // that it speaks of, 0 if it does not tell
-	Usage
+
+	Memory      int64 `json:"memory,omitempty"`    // resident bytes
+	HeapLive    int64 `json:"heap_live,omitempty"` // bytes that the last garbage collection found in use
+	Goroutines  int64 `json:"goroutines,omitempty"`
+	Descriptors int64 `json:"descriptors,omitempty"`
+
 	Disk    int64  `json:"disk,omitempty"`    // bytes in its data directory
 	Waiting *int64 `json:"waiting,omitempty"` // requests of clients and of itself that wait for something; nil: it does not tell
 }

@@ -63,7 +63,7 @@ func TestRunFromStartToEnd(t *testing.T) {
 		h.cluster.inject = func(context.Context, chaos.Spec) ([]history.Evidence, error) {
 			h.cluster.sink.Event(history.Event{Node: 2, Boot: 4, Seq: 9, Time: 77, Body: &history.Started{}})
 			h.cluster.sink.Event(history.Event{Body: &history.Exit{Of: 2, Asked: true}})
-			h.cluster.sink.Stats(history.NodeMetric{Node: 3, Usage: history.Usage{Memory: 1000}})
+			h.cluster.sink.Stats(history.NodeMetric{Node: 3, Memory: 1000})
 			return evidence("during"), nil
 		}
 		h.cluster.close = func(context.Context) error {
@@ -106,7 +106,7 @@ func TestRunFromStartToEnd(t *testing.T) {
 		want := history.Metric{
 			Time: m.Time, Interval: int64(time.Second), Acked: 5,
 			LatencyP50: 40e6, LatencyP99: 40e6, LatencyMax: 40e6,
-			Nodes: []history.NodeMetric{{Node: 1}, {Node: 2}, {Node: 3, Up: true, Usage: history.Usage{Memory: 1000}}},
+			Nodes:  []history.NodeMetric{{Node: 1}, {Node: 2}, {Node: 3, Up: true, Memory: 1000}},
 			Runner: m.Runner,
 		}
 		if m.Runner == nil || m.Runner.Goroutines == 0 || m.Runner.Memory == 0 {
