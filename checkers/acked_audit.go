@@ -98,7 +98,7 @@ func (a *audit) piece(r replica, op *history.Operation) {
 				a.enter(at, value{producer: p, seq: seq, from: from})
 			}
 			if at < a.visible {
-				a.seen(at, p, seq, from)
+				a.seen(at, p, seq, from, at < high)
 			} else if sent := a.sends.producers[p]; sent.flags(seq)&flagSent != 0 {
 				page, n := sent.page(seq)
 				page.flags[n] |= flagAbove
@@ -117,8 +117,12 @@ func (a *audit) piece(r replica, op *history.Operation) {
 	}
 }
 
-// seen takes a record that consumers can read.
-func (a *audit) seen(at int64, p producer, seq uint64, from source) {
+// nowhere is the offset of a record that was read in tails alone.
+const nowhere = -1
+
+// seen takes a record where consumers can read. One that its replica does not know to be committed may be of a tail that will be cut, in the place of
+// others that are committed elsewhere: where it stands proves no second copy.
+func (a *audit) seen(at int64, p producer, seq uint64, from source, committed bool) {
 	sent := a.sends.producers[p]
 	flags := sent.flags(seq)
 	switch {
@@ -135,10 +139,16 @@ func (a *audit) seen(at int64, p producer, seq uint64, from source) {
 	switch {
 	case flags&flagRead == 0:
 		page.flags[n] |= flagRead
-		page.at[n] = at
+		page.at[n] = nowhere
+		if committed {
+			page.at[n] = at
+		}
 		if flags&flagUnknown != 0 && flags&flagAcked == 0 {
 			a.checker.unknownVisible++
 		}
+	case !committed:
+	case page.at[n] == nowhere:
+		page.at[n] = at
 	case page.at[n] != at && flags&flagDuplicate == 0:
 		page.flags[n] |= flagDuplicate
 		a.checker.duplicates++

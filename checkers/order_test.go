@@ -70,6 +70,29 @@ func TestNoDuplicates(t *testing.T) {
 	}
 }
 
+// A node that did not come back keeps a tail that the others have something else in the place of. The record that it holds there stands elsewhere on them,
+// once; where the tail counts as committed, it is there twice.
+func TestATailThatIsYetToBeCutIsNoDuplicate(t *testing.T) {
+	for high, want := range map[int64]Outcome{0: Inconclusive, 9: Violated} {
+		s := newLedgerStory()
+		s.send(1, 5)
+		s.send(2, 3)
+		tail := s.attempt(2, 1, history.OK)
+		again := s.attempt(1, 1, history.OK)
+		tail.Produce.Offsets, again.Produce.Offsets = []int64{8}, []int64{9}
+		s.idempotent(1)
+		old, other := record{producer: 1, seq: again.Produce.FirstSeq}, record{producer: 2, seq: tail.Produce.FirstSeq}
+		s.logs[1] = append(s.logs[1], old)
+		for n := int32(2); n <= 3; n++ {
+			s.logs[n] = append(s.logs[n], other, old)
+		}
+		s.drain(1, 0, 9, high, true)
+		s.drain(2, 0, 10, 10, true)
+		s.drain(3, 0, 10, 10, true)
+		wants(t, s.judgeDuplicates(), want, "", map[Outcome][]string{Violated: {KindDuplicate}}[want]...)
+	}
+}
+
 func TestNoDuplicatesCountsThoseOfOthers(t *testing.T) {
 	s := newLedgerStory()
 	s.send(1, 2)
