@@ -132,6 +132,35 @@ func TestPeerMessagesRoundTrip(t *testing.T) {
 }
 
 // A client's request is forwarded in the newest version, and answered in its own.
+// A follower of thousands of partitions asks for all of them at once, each with the tagged fields of its version.
+func TestAFetchOfThousandsOfPartitions(t *testing.T) {
+	req := kmsg.NewPtrFetchRequest()
+	req.Version = 18
+	for i := range 5000 {
+		topic := kmsg.NewFetchRequestTopic()
+		topic.TopicID[0], topic.TopicID[1] = byte(i), byte(i>>8)
+		part := kmsg.NewFetchRequestTopicPartition()
+		part.HighWatermark = int64(i) // a tagged field since version 18
+		topic.Partitions = append(topic.Partitions, part)
+		req.Topics = append(req.Topics, topic)
+	}
+	buf, err := AppendPeer(nil, &core.PeerMessage{From: 1, To: 2, FromBoot: 3, Fetch: &core.PeerFetch{Num: 1, Req: req}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame, err := ReadPeer(bufio.NewReader(bytes.NewReader(buf)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ParsePeer(frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Fetch.Req.Topics); n != 5000 || m.Fetch.Req.Topics[4999].Partitions[0].HighWatermark != 4999 {
+		t.Errorf("%d topics came, the last with %+v", n, m.Fetch.Req.Topics[n-1])
+	}
+}
+
 func TestForwardingKeepsTheOwnVersion(t *testing.T) {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = 2

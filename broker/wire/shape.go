@@ -10,13 +10,13 @@ import (
 // element is some 200 bytes.
 const (
 	maxElements = 100_000 // array elements in all arrays of one body together
-	maxTags     = 1_000   // tagged fields in one body together
+	maxTags     = 1_000   // tagged fields that nobody knows, in one body together: kmsg keeps those. Known ones are bounded by the elements that have them
 )
 
 var (
 	errShort    = errors.New("the body ends before its last field")
 	errElements = fmt.Errorf("more than %d array elements", maxElements)
-	errTags     = fmt.Errorf("more than %d tagged fields", maxTags)
+	errTags     = fmt.Errorf("more than %d unknown tagged fields", maxTags)
 	errLength   = errors.New("a length is out of range")
 )
 
@@ -177,17 +177,25 @@ func (w *walker) count() int {
 
 func (w *walker) taggedFields(fields []field) {
 	n := w.uvarint()
-	if w.tags += n; w.tags > maxTags {
+	if n > maxTags+len(fields) {
 		w.fail(errTags)
 		return
 	}
 	for ; n > 0 && w.err == nil; n-- {
 		tag := w.uvarint()
 		value := w.skip(w.uvarint())
+		known := false
 		for i := range fields {
 			if w.err == nil && fields[i].tag == tag {
+				known = true
 				w.within(value, &fields[i])
 			}
+		}
+		if known {
+			continue
+		}
+		if w.tags++; w.tags > maxTags {
+			w.fail(errTags)
 		}
 	}
 }
