@@ -196,7 +196,7 @@ func (c *collected) violatedSentence() string {
 	if names := c.faultWords(x.Faults); names != "" {
 		text += ", during " + names
 	} else if x.Time != 0 {
-		text += ", while no fault was active"
+		text += ", while " + c.noFaultWords(x.Time)
 	}
 	text += "."
 	if total > 1 {
@@ -228,6 +228,28 @@ func (c *collected) faultWords(ids []int) string {
 		out = append(out[:3], fmt.Sprintf("%d other faults", len(out)-3))
 	}
 	return strings.Join(out, ", ")
+}
+
+// aftermath is how long after a fault's end it is still named beside what goes wrong.
+const aftermath = int64(10e9)
+
+// noFaultWords say that no fault was active at an instant, and which one had just ended: what breaks often breaks as a fault ends.
+func (c *collected) noFaultWords(at int64) string {
+	if at == 0 {
+		return "not tied to a fault"
+	}
+	words := "no fault was active"
+	var last *history.Fault
+	for i := range c.faults {
+		f := &c.faults[i]
+		if f.Proven() && f.Healed != 0 && f.Healed <= at && at-f.Healed <= aftermath && (last == nil || f.Healed > last.Healed) {
+			last = f
+		}
+	}
+	if last != nil {
+		words += fmt.Sprintf(" (fault %d, %s, had ended %s before)", last.ID, last.Words(), lengthWords(at-last.Healed))
+	}
+	return words
 }
 
 func (c *collected) holdsSentence() string {

@@ -168,6 +168,16 @@ func TestPageTells(t *testing.T) {
 	}
 }
 
+// What goes wrong when no fault is active may well come of the one that has just ended: it is named.
+func TestTheFaultThatHadJustEndedIsNamed(t *testing.T) {
+	dir, run, rep := record(t, "orders")
+	v := &rep.Verdicts[0].Violations[0]
+	v.Time, v.Faults = base+12*second+second/5, nil
+	if page := draw(t, Input{Dir: dir, Run: run, Report: rep}); strings.Count(page, "no fault was active (fault 1, orders of n3 (orders), had ended 100 ms before)") != 2 {
+		t.Error("neither sentence nor story names the fault that had ended 100 ms before")
+	}
+}
+
 // Half a folder gives half a page, which says what is missing.
 func TestHalfWrittenFolders(t *testing.T) {
 	whole, run, rep := record(t, "orders")

@@ -57,6 +57,10 @@ func (c *collected) storyPages() []storyPage {
 		if s.v.Time != 0 {
 			p.At = c.clock(s.v.Time)
 		}
+		p.Faults = cmp.Or(p.Faults, c.noFaultWords(s.v.Time))
+		if len(s.v.Faults) > 0 {
+			p.Faults = "during " + p.Faults
+		}
 		steps, leftOut := c.steps(s)
 		p.LeftOut = leftOut
 		p.Lanes = append(p.Lanes, "clients")
