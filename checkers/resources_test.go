@@ -41,8 +41,6 @@ func resourcesOf(s *story, metrics []*history.Metric) Verdict {
 	return feed(c, s)
 }
 
-func waiting(n int64) *int64 { return &n }
-
 func TestResourcesThatAreBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

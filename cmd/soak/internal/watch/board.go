@@ -33,7 +33,6 @@ type board struct {
 	seconds    []history.Metric // the last ones, oldest first
 	checkers   int              // live ones
 	violations map[string]int   // by checker
-	first      map[int]int64    // when an active fault was first seen, ns, by its id
 }
 
 func (b *board) metric(m history.Metric) {
