@@ -21,7 +21,7 @@ func TestASimulationEndsWithWhoeverStartedIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, 20*time.Second, "the simulation to write events", func() bool {
-			found, _ := filepath.Glob(filepath.Join(out, "*", "events.jsonl"))
+			found, _ := filepath.Glob(filepath.Join(out, "*", "events.jsonl*")) // packed: it is a long run
 			return len(found) > 0 && len(processesOf(t, out)) > 1
 		})
 		return cmd, out
