@@ -42,18 +42,18 @@ func (b *board) metric(m history.Metric) {
 	b.seconds = append(b.seconds, m)
 }
 
-// draw lays the board out, every line shorter than columns. elapsed counts from the run's start; now is the time of records.
-func (b *board) draw(s runloop.Status, style show.Style, columns int, elapsed time.Duration, now int64) []string {
+// draw lays the board out, every line shorter than columns. elapsed counts from the run's start.
+func (b *board) draw(s runloop.Status, style show.Style, columns int, elapsed time.Duration) []string {
 	columns--
 	wide := columns+1 >= wideColumns
-	lines := []string{style.Bold(fill(b.head(s, style, elapsed), columns))}
+	lines := []string{style.Bold(show.Cut(b.head(s, style, elapsed), columns))}
 	nodes, links := b.nodes.row(s, style), b.nodes.links(s.Active, style)
 	if wide {
 		lines = append(lines, beside(nodes, "links  "+links, columns))
 	} else {
 		lines = append(lines, nodes, "links  "+links)
 	}
-	lines = append(lines, b.faults(s, now)...)
+	lines = append(lines, b.faults(s, b.last().Time)...)
 	spark := 20
 	if wide {
 		spark = kept
@@ -76,9 +76,6 @@ func (b *board) draw(s runloop.Status, style show.Style, columns int, elapsed ti
 	}
 	return lines
 }
-
-// fill cuts a text to the columns.
-func fill(text string, columns int) string { return show.Cut(text, columns) }
 
 // beside puts the second text behind the first, in the middle of the line where the first leaves it free.
 func beside(a, b string, columns int) string {

@@ -43,13 +43,12 @@ type Watch struct {
 	c Config
 
 	mu      sync.Mutex
-	told    []int          // violations already told, by checker
-	kinds   map[kind]int   // and how many of each kind
-	found   int            // violations in all
-	ended   bool           // End was called
-	phase   string         // last told
-	active  map[int]bool   // faults told as active
-	metric  history.Metric // the last second's
+	told    []int        // violations already told, by checker
+	kinds   map[kind]int // and how many of each kind
+	found   int          // violations in all
+	ended   bool         // End was called
+	phase   string       // last told
+	active  map[int]bool // faults told as active
 	board   board
 	drawn   []string       // the lines of the board or of status as drawn, none if there are none
 	columns int            // of the terminal when they were
@@ -98,7 +97,6 @@ func (w *Watch) Observe(record any) {
 				m.Metric(r)
 			}
 		}
-		w.metric = *r
 		w.board.metric(*r)
 	}
 }
@@ -206,7 +204,7 @@ func (w *Watch) progress() {
 	if terminal {
 		w.redraw()
 	} else {
-		w.print(w.clock() + "  " + StatusLine(w.status, w.metric, w.found))
+		w.print(w.clock() + "  " + StatusLine(w.status, w.board.last(), w.found))
 	}
 	w.lastOut = now
 }
@@ -217,9 +215,9 @@ func (w *Watch) redraw() {
 	w.wipe()
 	w.columns = columns
 	if columns >= boardColumns && rows >= boardRows {
-		w.drawn = w.board.draw(w.status, w.c.Style, columns, w.c.Now().Sub(w.c.Start), w.metric.Time)
+		w.drawn = w.board.draw(w.status, w.c.Style, columns, w.c.Now().Sub(w.c.Start))
 	} else {
-		w.drawn = []string{w.c.Style.Text(show.Cut(w.clock()+"  "+StatusLine(w.status, w.metric, w.found), columns-1))}
+		w.drawn = []string{w.c.Style.Text(show.Cut(w.clock()+"  "+StatusLine(w.status, w.board.last(), w.found), columns-1))}
 	}
 	w.write(strings.Join(w.drawn, "\n"))
 }
@@ -234,7 +232,7 @@ func (w *Watch) progressJSON(now time.Time) {
 	w.c.JSON.write(map[string]any{"type": "status", "phase": s.Phase, "intervals": s.Intervals, "wanted": s.Wanted,
 		"leader": s.RaftLeader, "term": s.Term, "acked": s.Acked, "failed": s.Failed, "unknown": s.Unknown,
 		"faults_asked": s.FaultsAsked, "faults_proven": s.FaultsProven, "violations": w.found, "seconds": w.since(),
-		"records_per_second": perSecond(w.metric.Acked, w.metric.Interval), "latency_p50": w.metric.LatencyP50, "latency_p99": w.metric.LatencyP99, "left_seconds": s.Left.Seconds()})
+		"records_per_second": perSecond(w.board.last().Acked, w.board.last().Interval), "latency_p50": w.board.last().LatencyP50, "latency_p99": w.board.last().LatencyP99, "left_seconds": s.Left.Seconds()})
 }
 
 // StatusLine says how a run stands: phase, intervals counted of asked, who leads, which fault is active, throughput
