@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"soak/internal/nearest"
 )
 
 //go:embed *.yaml
@@ -49,7 +51,7 @@ func Load(nameOrPath string) (*Scenario, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		hint := "scenarios: " + strings.Join(names, ", ") + "; or the path of a YAML file"
-		if near := nearest(nameOrPath, names); near != "" {
+		if near := nearest.Word(nameOrPath, names); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		return nil, &Error{Msg: fmt.Sprintf("unknown scenario %q", nameOrPath), Hint: hint}

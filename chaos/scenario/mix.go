@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"soak/chaos"
+	"soak/internal/nearest"
 	"soak/workloads/gen"
 )
 
@@ -41,7 +42,7 @@ func (r *reader) mix(n ast.Node) Mix {
 		}
 		if !slices.Contains(kinds, kind) || !mixable(kind) {
 			hint := "kinds: " + strings.Join(mixables(), ", ")
-			if near := nearest(kind, mixables()); near != "" {
+			if near := nearest.Word(kind, mixables()); near != "" {
 				hint = "did you mean \"" + near + "\"?"
 			}
 			r.fail(item, hint, "mix: kinds: %q cannot be drawn", kind)

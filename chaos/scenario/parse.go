@@ -13,6 +13,7 @@ import (
 
 	"soak/chaos"
 	"soak/history"
+	"soak/internal/nearest"
 	"soak/workloads/gen"
 )
 
@@ -255,7 +256,7 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 	t, err := ParseTarget(f.Target)
 	if err != nil {
 		hint := "targets: " + strings.Join(known, ", ") + ", leader(orders-0), n2, n1+n3; of client-crash: clients, produce-1"
-		if near := nearest(f.Target, known); near != "" {
+		if near := nearest.Word(f.Target, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		r.fail(o.at("target"), hint, "%s: %v", what, err)

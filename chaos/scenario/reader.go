@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"soak/internal/nearest"
 )
 
 // reader walks the YAML tree and keeps the first error with its place. After an error every answer is a zero value, so
@@ -58,7 +60,7 @@ func (r *reader) object(n ast.Node, what string, known ...string) object {
 		}
 		if !contains(known, key.Value) {
 			hint := "fields: " + strings.Join(known, ", ")
-			if near := nearest(key.Value, known); near != "" {
+			if near := nearest.Word(key.Value, known); near != "" {
 				hint = fmt.Sprintf("did you mean %q?", near)
 			}
 			r.fail(field.Key, hint, "%s: unknown field %q", what, key.Value)
@@ -194,7 +196,7 @@ func (o object) word(name string, known []string) string {
 		return t
 	}
 	hint := "known: " + strings.Join(known, ", ")
-	if near := nearest(t, known); near != "" {
+	if near := nearest.Word(t, known); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	o.r.fail(n, hint, "%s: unknown %s %q", o.what, name, t)

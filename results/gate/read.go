@@ -15,6 +15,7 @@ import (
 
 	"soak/checkers"
 	"soak/history"
+	"soak/internal/nearest"
 	"soak/results"
 	"soak/results/measure"
 )
@@ -206,7 +207,7 @@ func (r *reader) thresholds(o object) []Threshold {
 		d, known := measure.Find(name)
 		if !known {
 			hint := "measures: " + strings.Join(measure.Names(), ", ")
-			if near := nearest(name, measure.Names()); near != "" {
+			if near := nearest.Word(name, measure.Names()); near != "" {
 				hint = fmt.Sprintf("did you mean %q? docs/compare.md lists the measures", near)
 			}
 			r.fail(field.Key, hint, "%s: unknown measure %q", o.what, name)
@@ -259,7 +260,7 @@ func (r *reader) known(n ast.Node, what string) Known {
 	}
 	if !slices.Contains(ids, k.Checker) {
 		hint := "soak checkers lists them"
-		if near := nearest(k.Checker, ids); near != "" {
+		if near := nearest.Word(k.Checker, ids); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		r.fail(o.at("signature"), hint, "%s: unknown checker %q", what, k.Checker)

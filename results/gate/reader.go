@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"soak/internal/nearest"
 	"soak/results"
 )
 
@@ -64,7 +65,7 @@ func (r *reader) object(n ast.Node, what string, known ...string) object {
 		name := r.word(field.Key, what)
 		if !slices.Contains(known, name) {
 			hint := "fields: " + strings.Join(known, ", ")
-			if near := nearest(name, known); near != "" {
+			if near := nearest.Word(name, known); near != "" {
 				hint = fmt.Sprintf("did you mean %q?", near)
 			}
 			r.fail(field.Key, hint, "%s: unknown field %q", what, name)
@@ -159,39 +160,4 @@ func (o object) words(name string) []string {
 		out = append(out, o.r.word(n, o.what+": "+name))
 	}
 	return out
-}
-
-// nearest is the known word that a slip most likely meant, "" if none is near.
-func nearest(word string, known []string) string {
-	best, at := "", max(1, len(word)/3)+1
-	for _, k := range known {
-		if len(word) >= 4 && strings.HasPrefix(k, word) {
-			return k
-		}
-		if d := distance(word, k); d < at {
-			best, at = k, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's: insertions, deletions and substitutions of one byte.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -116,16 +116,6 @@ func TestFatal(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"quick", "story", "restart-all", "elector-gate-has-leader"}
-	for word, want := range map[string]string{"quik": "quick", "sotry": "story", "restartall": "restart-all", "elector": "elector-gate-has-leader",
-		"zzzzz": "", "": "", "q": "", "quick": "quick"} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest to %q is %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestExplain(t *testing.T) {
 	full := fmt.Errorf("recording to history.jsonl: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
 	for _, c := range []struct {
