@@ -1,6 +1,8 @@
 package browser
 
 import (
+	"bytes"
+	"image/png"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,11 +10,15 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The pictures of docs/pictures are made by PICTURES=DIR REPORT=FILE go test . -run Pictures, of a run with a planted bug.
+// Every part that docs/pictures shows can be drawn. The pictures there are made by PICTURES=DIR REPORT=FILE go test . -run Pictures, of a run with a
+// planted bug; without the two it draws a violated run, and keeps nothing.
 func TestPictures(t *testing.T) {
 	dir, file := os.Getenv("PICTURES"), os.Getenv("REPORT")
-	if dir == "" || file == "" {
-		t.Skip("PICTURES and REPORT are not set: they say where to leave pictures, and of which report")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	if file == "" {
+		file = report(t, "violated")
 	}
 	for _, p := range []struct {
 		name, element string
@@ -27,9 +33,12 @@ func TestPictures(t *testing.T) {
 		{"report-recovery", "#recovery", wide},
 	} {
 		b := open(t, file, p.view)
-		var png []byte
-		b.run(chromedp.Screenshot(p.element, &png, chromedp.ByQuery, chromedp.NodeVisible))
-		if err := os.WriteFile(filepath.Join(dir, p.name+".png"), png, 0o644); err != nil {
+		var shot []byte
+		b.run(chromedp.Screenshot(p.element, &shot, chromedp.ByQuery, chromedp.NodeVisible))
+		if img, err := png.DecodeConfig(bytes.NewReader(shot)); err != nil || int64(img.Width) < p.view.width/2 || img.Height < 50 {
+			t.Errorf("%s is no picture of %s: %d by %d, %v", p.name, p.element, img.Width, img.Height, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, p.name+".png"), shot, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
