@@ -367,6 +367,7 @@ func (c *cluster) close(ctx context.Context) error {
 		for _, n := range c.nodes {
 			all.Go(func() {
 				n.background.Wait()
+				c.unprepare(n)
 				if n.container == nil {
 					return
 				}

@@ -11,9 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
-	"github.com/testcontainers/testcontainers-go"
 
 	"soak/chaos"
 	"soak/chaos/docker/sidecar"
@@ -32,7 +30,7 @@ type cut struct {
 	spec    chaos.Spec
 	table   string
 
-	container *testcontainers.DockerContainer // set by begin, for finish
+	container string // its id; set by begin, for finish
 
 	mu      sync.Mutex
 	conn    *client.ContainerAttachResult // nil before begin and after letGo
@@ -46,44 +44,19 @@ func newCut(n *node, peers []*node, s chaos.Spec) *cut {
 	return &cut{node: n, peers: peers, clients: s.Clients, spec: s, table: "soak-" + strconv.Itoa(s.ID)}
 }
 
-// begin starts the sidecar. It has root's NET_ADMIN in the node's network namespace, and no other right.
+// begin has a sidecar take the cut on: one that waits in the node's namespace already, or else one that is made now.
 func (c *cluster) begin(ctx context.Context, k *cut) error {
-	call, cancel := bounded(ctx)
-	defer cancel()
-	labels := c.labels("sidecar")
-	labels[labelNode] = strconv.Itoa(int(k.node.id))
-	made, err := testcontainers.GenericContainer(call, testcontainers.GenericContainerRequest{
-		ContainerRequest: testcontainers.ContainerRequest{
-			Image:  c.sidecar,
-			Cmd:    c.rules(k).Args(),
-			Labels: labels,
-			ConfigModifier: func(config *container.Config) {
-				config.User = "0:0"
-				config.OpenStdin, config.StdinOnce = true, true // it ends with the runner's connection
-				config.AttachStdin, config.AttachStdout = true, true
-			},
-			HostConfigModifier: func(host *container.HostConfig) {
-				host.NetworkMode = container.NetworkMode("container:" + k.node.container.ID)
-				host.CapDrop, host.CapAdd = []string{"ALL"}, []string{"NET_ADMIN"}
-				host.SecurityOpt = []string{"no-new-privileges"}
-				host.ReadonlyRootfs = true
-			},
-		},
-	})
+	s, err := c.sidecarOf(ctx, k.node)
 	if err != nil {
-		return fmt.Errorf("creating the sidecar of n%d: %w", k.node.id, explain(call, err))
+		return err
 	}
-	k.container = made.(*testcontainers.DockerContainer)
-	conn, err := c.engine.ContainerAttach(call, k.container.ID, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
-	if err != nil {
-		return fmt.Errorf("attaching to the sidecar of n%d: %w", k.node.id, explain(call, err))
-	}
+	k.container = s.container
 	k.mu.Lock()
-	k.conn, k.ended = &conn, make(chan struct{})
+	k.conn, k.ended = &s.conn, make(chan struct{})
 	k.mu.Unlock()
-	go k.listen(conn)
-	if err := k.container.Start(call); err != nil {
-		return fmt.Errorf("starting the sidecar of n%d: %w", k.node.id, explain(call, err))
+	go k.listen(s.conn)
+	if err := k.say(c.rules(k).Line()); err != nil {
+		return err
 	}
 	go k.renew()
 	return nil
@@ -154,14 +127,17 @@ func (k *cut) renew() {
 }
 
 // order sends one order.
-func (k *cut) order(what byte) error {
+func (k *cut) order(what byte) error { return k.say([]byte{what}) }
+
+// say writes to the sidecar's standard input.
+func (k *cut) say(what []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.conn == nil {
 		return fmt.Errorf("the sidecar of n%d has been let go", k.node.id)
 	}
 	k.conn.Conn.SetWriteDeadline(time.Now().Add(callTime)) // where it cannot be set the write tells
-	if _, err := k.conn.Conn.Write([]byte{what}); err != nil {
+	if _, err := k.conn.Conn.Write(what); err != nil {
 		return errors.Join(fmt.Errorf("talking to the sidecar of n%d: %w", k.node.id, err), k.lastErr)
 	}
 	return nil
@@ -232,7 +208,7 @@ func (c *cluster) finish(ctx context.Context, k *cut) error {
 		}
 	}
 	k.letGo()
-	_, removeErr := c.engine.ContainerRemove(call, k.container.ID, client.ContainerRemoveOptions{Force: true})
+	_, removeErr := c.engine.ContainerRemove(call, k.container, client.ContainerRemoveOptions{Force: true})
 	if removeErr != nil && !gone(removeErr) {
 		err = errors.Join(err, fmt.Errorf("removing the sidecar of n%d: %w", k.node.id, explain(call, removeErr)))
 	}

@@ -41,6 +41,7 @@ type node struct {
 
 	mu      sync.Mutex
 	current *life
+	spare   *spare // nil when there is none
 }
 
 // life is the time from one start of a node's container to its end.
@@ -80,6 +81,11 @@ var signals = map[string]syscall.Signal{"killed": 9, "terminated": 15, "aborted"
 func (n *node) running() (*life, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.alive()
+}
+
+// alive is running, under the lock.
+func (n *node) alive() (*life, bool) {
 	if n.current == nil {
 		return nil, false
 	}
@@ -158,7 +164,11 @@ func (c *cluster) launch(ctx context.Context, n *node) error {
 		if err != nil {
 			return fmt.Errorf("starting n%d: %w", n.id, err)
 		}
-		return c.awaitBoot(ctx, n, l)
+		if err := c.awaitBoot(ctx, n, l); err != nil {
+			return err
+		}
+		c.prepare(n)
+		return nil
 	}
 }
 
@@ -295,6 +305,7 @@ func (c *cluster) gone(n *node, l *life, code int) {
 		}
 	}
 	close(l.ended)
+	c.unprepare(n)
 }
 
 func (c *cluster) observe(b history.Body) {

@@ -224,7 +224,7 @@ func (c *cluster) clientsSee(ctx context.Context, k *cut, state string) string {
 			return "a client's packets to be dropped"
 		}
 	default:
-		if knock.Answered(ctx, k.node.port.Addr()) == nil || k.report().Packets[rule] == 0 {
+		if !knock.Unanswered(ctx, k.node.port.Addr()) || k.report().Packets[rule] == 0 {
 			return "a client's packets to be dropped"
 		}
 	}

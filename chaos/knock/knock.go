@@ -14,6 +14,9 @@ import (
 // Time bounds one question, dialling included: on this machine a node answers at once, or something is in the way.
 const Time = 500 * time.Millisecond
 
+// Short bounds a question to a node whose packets are counted as dropped: that it goes unanswered bears the counters out.
+const Short = 200 * time.Millisecond
+
 // On sends an ApiVersions request, version 0, to HOST:PORT and does not wait for the answer. The caller closes the
 // connection.
 func On(ctx context.Context, addr string) (net.Conn, error) {
@@ -30,12 +33,20 @@ func On(ctx context.Context, addr string) (net.Conn, error) {
 	b = binary.BigEndian.AppendUint16(b, version)
 	b = binary.BigEndian.AppendUint32(b, correlation)
 	b = binary.BigEndian.AppendUint16(b, noClient)
-	conn.SetDeadline(time.Now().Add(Time))
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
 	if _, err := conn.Write(b); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("asking %s: %w", addr, err)
 	}
 	return conn, nil
+}
+
+// Unanswered sends the same and reports whether the answer has not begun after Short.
+func Unanswered(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, Short)
+	defer cancel()
+	return Answered(ctx, addr) != nil
 }
 
 // Answered sends the same and waits for the answer to begin.

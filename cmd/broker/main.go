@@ -20,7 +20,7 @@ func run(args []string) int {
 		case "broker": // as `soak broker` is called: a node image takes either program
 			args = args[1:]
 		case "sidecar": // a partition, set from inside the target's network namespace
-			return sidecar.Main(args[1:], os.Stdout, os.Stderr)
+			return sidecar.Main(args[1:], os.Stdin, os.Stdout, os.Stderr)
 		case "relay": // the way of the run to the admin port
 			return relay.Main(args[1:], os.Stdin, os.Stdout, os.Stderr)
 		}

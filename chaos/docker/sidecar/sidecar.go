@@ -7,6 +7,8 @@
 // them every 100 ms on standard output. In place of dropping all it may drop a share of them, answer them with a reset, or do so in turns.
 // Each time that it reads the counters it makes sure that all its rules are still there, and fails if they are not.
 //
+// It is started ahead of the fault: it does nothing until the first line on standard input tells it what to cut.
+//
 // It holds the lease of the partition: any byte on standard input renews it, and when standard input ends, when SIGTERM
 // comes, or when nothing has come for LeaseTime, it takes the rules away and exits. A runner that is killed with SIGKILL
 // so leaves no partition behind.
@@ -15,6 +17,7 @@
 package sidecar
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -94,9 +97,47 @@ func (c Cut) spans() (on, off time.Duration) {
 // has reports whether packets of a way are concerned.
 func (c Cut) has(way string) bool { return c.Way == "" || c.Way == way }
 
-// Args is the command line of a sidecar for this cut, with the command's name first.
-func (c Cut) Args() []string {
-	args := []string{"sidecar", "--table", c.Table}
+// Command is the command line of a sidecar. What it is to cut it learns from its first line of input.
+func Command() []string { return []string{"sidecar"} }
+
+// maxLine bounds that line: some 40 bytes a node.
+const maxLine = 64 << 10
+
+// Line is the first that a sidecar is told.
+func (c Cut) Line() []byte {
+	line, err := json.Marshal(c.args())
+	if err != nil { // strings can all be said
+		panic(err)
+	}
+	return append(line, '\n')
+}
+
+// told waits for the line that says what to cut. Orders may follow it.
+func told(orders *bufio.Reader, stderr io.Writer) (Cut, error) {
+	var line []byte
+	for {
+		part, err := orders.ReadSlice('\n')
+		line = append(line, part...)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return Cut{}, err
+		}
+		if len(line) > maxLine {
+			return Cut{}, errors.New("the line that says what to cut has no end")
+		}
+	}
+	var args []string
+	if err := json.Unmarshal(line, &args); err != nil {
+		return Cut{}, fmt.Errorf("reading what to cut, %.100q: %w", line, err)
+	}
+	return parse(args, stderr)
+}
+
+// args says the cut as parse reads it.
+func (c Cut) args() []string {
+	args := []string{"--table", c.Table}
 	if c.Others {
 		args = append(args, "--others")
 	}
@@ -121,7 +162,7 @@ func (c Cut) Args() []string {
 	return args
 }
 
-// parse reads what Args wrote, without the command's name.
+// parse reads what args wrote.
 func parse(args []string, stderr io.Writer) (Cut, error) {
 	c := Cut{Peers: map[string]netip.Addr{}, Spare: map[string]netip.Addr{}}
 	f := flag.NewFlagSet("sidecar", flag.ContinueOnError)
@@ -179,17 +220,25 @@ type rules interface {
 	remove() error
 }
 
-// Main runs the sidecar with args (without the command's name) until it is told to end, and returns the exit code: 0 when
+// Main runs the sidecar (args without the command's name: there are none) until it is told to end, and returns the exit code: 0 when
 // the rules are gone again, 1 when something failed, 2 for usage.
-func Main(args []string, stdout, stderr io.Writer) int {
-	c, err := parse(args, stderr)
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	orders := bufio.NewReaderSize(stdin, 4<<10)
+	var c Cut
+	err := errors.New("it takes no arguments")
+	if len(args) == 0 {
+		c, err = told(orders, stderr) // a signal ends it here as it ends any program: there are no rules yet
+	}
+	if errors.Is(err, io.EOF) {
+		return 0 // it was not needed
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "error: sidecar: %v\nhint: the docker driver starts it; it is of no use by hand\n", err)
 		return 2
 	}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
-	if err := hold(newRules(), c, os.Stdin, stdout, end); err != nil {
+	if err := hold(newRules(), c, orders, stdout, end); err != nil {
 		fmt.Fprintf(stderr, "error: sidecar: %v\n", err)
 		return 1
 	}

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-func TestArgsAreReadBack(t *testing.T) {
+func TestLinesAreReadBack(t *testing.T) {
 	for name, c := range map[string]Cut{
 		"peers": {Table: "soak-1", Peers: map[string]netip.Addr{
 			"n2": netip.MustParseAddr("172.20.0.12"), "n3": netip.MustParseAddr("172.20.0.13"),
@@ -27,18 +28,18 @@ func TestArgsAreReadBack(t *testing.T) {
 			Reset: true, Every: 300 * time.Millisecond},
 		"a share of one way": {Table: "soak-4", Peers: map[string]netip.Addr{"n2": netip.MustParseAddr("172.20.0.12")}, Way: In, PPM: 20_000},
 	} {
-		args := c.Args()
-		if args[0] != "sidecar" {
-			t.Errorf("%s: command %q", name, args[0])
-		}
-		got, err := parse(args[1:], io.Discard)
+		in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(c.Line()), strings.NewReader("d")), 16)
+		got, err := told(in, io.Discard)
 		if diff := cmp.Diff(c, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", name, err, diff)
+		}
+		if order, err := in.ReadByte(); order != 'd' || err != nil {
+			t.Errorf("%s: the order that followed came as %q, %v", name, order, err)
 		}
 	}
 }
 
-func TestBadArgsAreRefused(t *testing.T) {
+func TestBadLinesAreRefused(t *testing.T) {
 	for _, args := range []string{
 		"", "--table soak", "--table filter --others", "--table soak --peer others=1.2.3.4", "--table soak --peer 1.2.3.4",
 		"--table soak --peer n2=host", "--table soak --peer n2=::1", "--table soak --others more", "--what",
@@ -46,9 +47,29 @@ func TestBadArgsAreRefused(t *testing.T) {
 		"--table soak --spare n2=1.2.3.4",
 	} {
 		var said bytes.Buffer
-		if code := Main(strings.Fields(args), io.Discard, &said); code != 2 || !strings.Contains(said.String(), "error: sidecar:") {
+		line, _ := json.Marshal(strings.Fields(args))
+		if code := Main(nil, bytes.NewReader(append(line, '\n')), io.Discard, &said); code != 2 || !strings.Contains(said.String(), "error: sidecar:") {
 			t.Errorf("%q: exit %d, %q", args, code, said.String())
 		}
+	}
+}
+
+func TestWhatIsNoLineIsRefused(t *testing.T) {
+	for name, in := range map[string]string{"no JSON": "d\n", "no end": strings.Repeat("[", 3*maxLine)} {
+		var said bytes.Buffer
+		if code := Main(nil, strings.NewReader(in), io.Discard, &said); code != 2 || !strings.Contains(said.String(), "cut") {
+			t.Errorf("%s: exit %d, %q", name, code, said.String())
+		}
+	}
+	if code := Main([]string{"--others"}, strings.NewReader(""), io.Discard, io.Discard); code != 2 {
+		t.Errorf("with an argument: exit %d", code)
+	}
+}
+
+func TestASidecarThatIsNotNeededEnds(t *testing.T) {
+	var out, said bytes.Buffer
+	if code := Main(nil, strings.NewReader(""), &out, &said); code != 0 || out.Len()+said.Len() > 0 {
+		t.Errorf("exit %d, %q, %q", code, out.String(), said.String())
 	}
 }
 

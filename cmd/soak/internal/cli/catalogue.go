@@ -187,7 +187,7 @@ func thawCommand(e *env, args []string) (int, error) {
 
 // sidecarCommand sets the network faults of a container; the docker driver starts it in the container's namespace.
 func sidecarCommand(e *env, args []string) (int, error) {
-	return sidecar.Main(args, e.stdout, e.stderr), nil
+	return sidecar.Main(args, os.Stdin, e.stdout, e.stderr), nil
 }
 
 // relayCommand is the run's way to a node's admin port; the docker driver has it started in the node's container.
