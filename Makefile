@@ -42,8 +42,8 @@ campaign: build ## nightly: plant every bug in the simulator, then 100,000 seeds
 	$(SOAK) selftest
 	$(SOAK) campaign --seeds $(or $(SEEDS),100000) --from $(or $(FROM),1) --out $(or $(OUT),results/campaign)
 
-bench: build ## whole clusters on both drivers (DRIVERS=process), then benchmarks of the hot paths
-	go run ./e2e/bench -soak $(SOAK) -drivers $(or $(DRIVERS),process,docker)
+bench: build ## whole clusters on both drivers (DRIVERS=process; a module of its own), then benchmarks of the hot paths
+	cd e2e/bench && go run . -soak $(abspath $(SOAK)) -drivers $(or $(DRIVERS),process$(comma)docker)
 	go test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## each decoder of outside bytes for 30 s

@@ -71,6 +71,7 @@ func (e *env) printClusterHelp() {
 type upFlags struct {
 	runFlags
 	background bool
+	flush      string   // the brokers' policy
 	words      []string // as they were given, for the owner in the background
 
 	owner string // id: this process is the owner in the background, and tells its parent on file descriptor 3
@@ -86,6 +87,7 @@ func (e *env) parseUp(args []string) (*upFlags, error) {
 	fs.IntVar(&f.shape.Nodes, "nodes", 0, "size of the cluster, 3 to 9 (default 3)")
 	fs.DurationVar(&f.shape.ElectionInterval, "election-interval", 0, "period of the leader-election service (default 2s)")
 	fs.DurationVar(&f.shape.SessionTimeout, "session-timeout", 0, "of a broker's session (default 1s)")
+	fs.StringVar(&f.flush, "flush", "sync", "sync (a record counts once it is on disk) or none (once the kernel has it)")
 	fs.Uint64Var(&f.seed, "seed", 0, "of every random choice (default: a new one)")
 	fs.StringArrayVar(&f.bugs, "bug", nil, "switch on a historical bug in the reference broker (soak bugs lists them); may be repeated")
 	fs.StringVar(&f.image, "image", "", "node image for the docker driver (default: the reference broker's own, built here)")
@@ -98,6 +100,9 @@ func (e *env) parseUp(args []string) (*upFlags, error) {
 		return nil, err
 	}
 	f.seedSet = fs.Changed("seed")
+	if f.flush != "sync" && f.flush != scenario.FlushNone {
+		return nil, usage("--flush "+quoted(f.flush)+" is no policy", "it is sync or none")
+	}
 	if f.driver == "sim" {
 		return nil, usage("--driver sim has no cluster to work against: its clients are simulated too", "use --driver process, which needs nothing")
 	}
@@ -174,6 +179,7 @@ func (e *env) raise(ctx context.Context, f *upFlags, shape *scenario.Scenario, i
 		Config: chaos.Config{
 			RunID: id, Nodes: shape.Nodes, Work: filepath.Join(os.TempDir(), "soak-"+id[:8]), Image: f.image,
 			ElectionInterval: shape.ElectionInterval, SessionTimeout: shape.SessionTimeout, Bugs: f.bugs, Seed: seed,
+			Flush: f.flush,
 			DiskFaults: f.image == "", // somebody else's image may not have what they take
 		},
 	})
