@@ -179,7 +179,7 @@ func (e *env) raise(ctx context.Context, f *upFlags, shape *scenario.Scenario, i
 		Config: chaos.Config{
 			RunID: id, Nodes: shape.Nodes, Work: filepath.Join(os.TempDir(), "soak-"+id[:8]), Image: f.image,
 			ElectionInterval: shape.ElectionInterval, SessionTimeout: shape.SessionTimeout, Bugs: f.bugs, Seed: seed,
-			Flush: f.flush,
+			Flush:      f.flush,
 			DiskFaults: f.image == "", // somebody else's image may not have what they take
 		},
 	})

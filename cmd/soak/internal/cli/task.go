@@ -105,7 +105,6 @@ func (t *task) describe(nth int) *history.Run {
 	return run
 }
 
-// record runs the cluster and writes what it sees. A run that never began leaves no folder behind.
 // runGC is how many percent of new memory the runner takes beside what it holds, some 30 MB, before it collects garbage: an eighth of its processor time went
 // into collecting at Go's default.
 const runGC = 300
@@ -119,6 +118,7 @@ func collectLess(getenv func(string) string) (restore func()) {
 	return func() { debug.SetGCPercent(before) }
 }
 
+// record runs the cluster and writes what it sees. A run that never began leaves no folder behind.
 func (t *task) record(f *results.Folder, run *history.Run) error {
 	dir, err := filepath.Abs(f.Path())
 	if err != nil {
