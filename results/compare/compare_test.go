@@ -22,6 +22,7 @@ type shape struct {
 	latency  time.Duration // about
 	memory   int64
 	noMemory bool
+	runner   int64 // its memory; 0: it does not tell
 	seconds  int
 	change   func(*history.Run)
 	verdict  []checkers.Verdict
@@ -57,7 +58,10 @@ func (s shape) make(t *testing.T, parent string) *Run {
 	for i := range int64(s.seconds) {
 		m := history.Metric{Time: from + i*second, Interval: second}
 		if !s.noMemory {
-			m.Nodes = []history.NodeMetric{{Node: 1, Up: true, Memory: s.memory + r.Int64N(1<<20), Goroutines: 5, Descriptors: 5, Disk: 5}}
+			m.Nodes = []history.NodeMetric{{Node: 1, Up: true, Memory: s.memory + r.Int64N(1<<20), HeapLive: s.memory / 2, Goroutines: 5, Descriptors: 5, Disk: 5}}
+		}
+		if s.runner > 0 {
+			m.Runner = &history.Usage{Memory: s.runner + r.Int64N(1<<20), HeapLive: s.runner / 2, Goroutines: 9, Descriptors: 9}
 		}
 		rec.Metric(m)
 	}
@@ -92,7 +96,7 @@ func crashed(place string) []checkers.Verdict {
 	return []checkers.Verdict{{Checker: checkers.NoCrash, Outcome: checkers.Violated, Reason: "n1 panicked", Violations: []checkers.Violation{{Kind: "panic", Sentence: "n1 panicked", Place: place}}}, coverageOf(10)}
 }
 
-var usual = shape{seed: 1, latency: 2 * time.Millisecond, memory: 100 << 20, seconds: 60}
+var usual = shape{seed: 1, latency: 2 * time.Millisecond, memory: 100 << 20, runner: 60 << 20, seconds: 60}
 
 func with(change func(*shape)) shape {
 	s := usual
@@ -119,9 +123,13 @@ func TestCompare(t *testing.T) {
 			status: map[string]Status{measure.LatencyP50: Improved}, sentence: "improved, none got worse"},
 		{name: "more memory", old: usual, now: with(func(s *shape) { s.memory = 150 << 20 }), want: Worse, status: map[string]Status{measure.NodeMemoryMax: Regression}, sentence: "node_memory_max"},
 		{name: "memory not measured any more", old: usual, now: with(func(s *shape) { s.noMemory = true }), want: Inconclusive,
-			status: map[string]Status{measure.NodeMemoryMax: Missing}, sentence: "4 measures missing"},
+			status: map[string]Status{measure.NodeMemoryMax: Missing}, sentence: "5 measures missing"},
 		{name: "memory measured on neither side", old: with(func(s *shape) { s.noMemory = true }), now: with(func(s *shape) { s.noMemory = true }), want: Inconclusive,
 			status: map[string]Status{measure.NodeMemoryMax: Missing}, sentence: "missing"},
+		{name: "more memory of the runner", old: usual, now: with(func(s *shape) { s.runner = 90 << 20 }), want: Worse,
+			status: map[string]Status{measure.RunnerMemoryMax: Regression, measure.RunnerHeapMax: Regression, measure.NodeMemoryMax: Same}, sentence: "runner_memory_max"},
+		{name: "a runner that does not tell any more", old: usual, now: with(func(s *shape) { s.runner = 0 }), want: Inconclusive,
+			status: map[string]Status{measure.RunnerMemoryMax: Missing, measure.RunnerHeapMax: Missing, measure.NodeMemoryMax: Same}, sentence: "4 measures missing"},
 		{name: "too short to tell", old: usual, now: with(func(s *shape) { s.latency, s.seconds = 3*time.Millisecond, 10 }), want: Inconclusive,
 			status: map[string]Status{measure.LatencyP50: Undecided}, sentence: "undecided"},
 		{name: "violated now", old: usual, now: with(func(s *shape) { s.verdict = crashed("kill") }), want: Worse, sentence: "new: no-crash/panic @ kill"},
@@ -172,7 +180,7 @@ func TestSets(t *testing.T) {
 		}
 	}
 	now[5].Measures = with(func(s *shape) { s.noMemory = true }).make(t, dir).Measures
-	if r := Compare(old, now, Options{}); r.Count(Missing) != 4 {
+	if r := Compare(old, now, Options{}); r.Count(Missing) != 5 {
 		t.Errorf("one run of a set lacks its memory, and %d measures are missing", r.Count(Missing))
 	}
 }

@@ -67,9 +67,14 @@ const (
 	Intervals         = "intervals"
 	Faults            = "faults"
 	NodeMemoryMax     = "node_memory_max"
+	NodeHeapMax       = "node_heap_max"
 	NodeGoroutines    = "node_goroutines_max"
 	NodeDescriptors   = "node_descriptors_max"
 	NodeDisk          = "node_disk_max"
+	RunnerMemoryMax   = "runner_memory_max"
+	RunnerHeapMax     = "runner_heap_max"
+	RunnerGoroutines  = "runner_goroutines_max"
+	RunnerDescriptors = "runner_descriptors_max"
 	StallMax          = "runner_stall_max"
 )
 
@@ -98,9 +103,14 @@ var catalogue = []Definition{
 	{Intervals, Count, Neither, "election intervals that counted, as coverage counts them", ""},
 	{Faults, Count, Neither, "faults with evidence, as coverage counts them", ""},
 	{NodeMemoryMax, Bytes, Lower, "most resident memory of a node", window},
+	{NodeHeapMax, Bytes, Lower, "most memory of a node that its last garbage collection had found in use", window},
 	{NodeGoroutines, Count, Lower, "most goroutines of a node", window},
 	{NodeDescriptors, Count, Lower, "most open file descriptors of a node", window},
 	{NodeDisk, Bytes, Neither, "most bytes in a node's data directory", window},
+	{RunnerMemoryMax, Bytes, Lower, "most resident memory of the runner, which holds clients and recorder", window},
+	{RunnerHeapMax, Bytes, Lower, "most memory of the runner that its last garbage collection had found in use", window},
+	{RunnerGoroutines, Count, Lower, "most goroutines of the runner", window},
+	{RunnerDescriptors, Count, Lower, "most open file descriptors of the runner", window},
 	{StallMax, Seconds, Neither, "longest time that the runner was not scheduled: what the machine did to the run", window},
 }
 

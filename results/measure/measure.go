@@ -71,7 +71,8 @@ var (
 	ofLatency  = [classes][]string{{LatencyP50, LatencyP99, LatencyMax}, {QuietLatencyP50, QuietLatencyP99, QuietLatencyMax}, {FaultLatencyP50, FaultLatencyP99, FaultLatencyMax}}
 	ofRecovery = []string{RecoveryMedian, RecoveryMax}
 	ofMetadata = []string{MetadataPerSecond, MetadataErrors}
-	ofNodes    = []string{NodeMemoryMax, NodeGoroutines, NodeDescriptors, NodeDisk}
+	ofNodes    = [5]string{NodeMemoryMax, NodeHeapMax, NodeGoroutines, NodeDescriptors, NodeDisk}
+	ofRunner   = [4]string{RunnerMemoryMax, RunnerHeapMax, RunnerGoroutines, RunnerDescriptors}
 	ofCoverage = map[string]string{LeaderChanges: "raft leader changes", Intervals: "intervals", Faults: "faults"}
 )
 
@@ -193,27 +194,36 @@ func (r *reading) metadata(m *Measures) {
 // machines is what nodes and the runner took of the machine.
 func (r *reading) machines(m *Measures, notes history.Notes) {
 	simulated := r.run.Driver == "sim"
-	why := "no measurement of a node was recorded"
-	switch {
-	case simulated:
-		why = "the nodes were simulated"
-	case slices.Contains(notes.Missing, history.MetricsFile):
-		why = history.MetricsFile + " is missing"
-	}
-	for i, name := range ofNodes {
-		if r.total.nodes[i] == 0 { // no node takes nothing: it was not measured
-			m.lack(simulated, why, name)
-			continue
+	why := func(who string) string {
+		switch {
+		case simulated:
+			return "the nodes were simulated"
+		case slices.Contains(notes.Missing, history.MetricsFile):
+			return history.MetricsFile + " is missing"
 		}
-		m.set(name, float64(r.total.nodes[i]))
+		return "no measurement of " + who + " was recorded"
+	}
+	most := func(name, who string, of func(*tally) int64) {
+		total := of(&r.total)
+		if total == 0 { // no process takes nothing: it was not measured
+			m.lack(simulated, why(who), name)
+			return
+		}
+		m.set(name, float64(total))
 		for _, w := range r.windows() {
-			if w.measured > 0 {
-				m.samples[name] = append(m.samples[name], float64(w.nodes[i]))
+			if v := of(w); v > 0 {
+				m.samples[name] = append(m.samples[name], float64(v))
 			}
 		}
 	}
+	for i, name := range ofNodes {
+		most(name, "a node", func(t *tally) int64 { return t.nodes[i] })
+	}
+	for i, name := range ofRunner {
+		most(name, "the runner", func(t *tally) int64 { return t.runner[i] })
+	}
 	if r.total.metrics == 0 {
-		m.lack(simulated, why, StallMax)
+		m.lack(simulated, why("the runner"), StallMax)
 		return
 	}
 	m.set(StallMax, time.Duration(r.total.stall).Seconds())

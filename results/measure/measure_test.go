@@ -64,8 +64,8 @@ func example(t *testing.T, change func(*history.Run, *history.Recorder)) (string
 	rec.Fault(history.Fault{ID: 1, Kind: "kill", Nodes: []int32{1}, Asked: from + 8*second, Effective: from + 8*second, Healed: from + 11*second})
 	rec.Fault(history.Fault{ID: 2, Kind: "kill", Nodes: []int32{1}, Asked: from + 12*second, Healed: from + 14*second}) // never proven
 	for i := range int64(20) {
-		rec.Metric(history.Metric{Time: from + i*second, Interval: second, StallNanos: i, Nodes: []history.NodeMetric{
-			{Node: 1, Up: true, Memory: 100 + i, Goroutines: 7, Descriptors: 9, Disk: 1}, {Node: 2, Memory: 1 << 40}}})
+		rec.Metric(history.Metric{Time: from + i*second, Interval: second, StallNanos: i, Runner: &history.Usage{Memory: 300 + i, HeapLive: max(0, 50*(i-9)), Goroutines: 30, Descriptors: 40}, Nodes: []history.NodeMetric{
+			{Node: 1, Up: true, Memory: 100 + i, HeapLive: 60, Goroutines: 7, Descriptors: 9, Disk: 1}, {Node: 2, Memory: 1 << 40}}})
 	}
 	if change != nil {
 		change(run, rec)
@@ -94,7 +94,8 @@ func TestEveryMeasureHasItsDefinedValue(t *testing.T) {
 		AckedRecords: 2 * acks, AckedPerSecond: 2 * acks / 20, FailedRecords: 2, UnknownRecords: 2, ErrorShare: 4 / (2*acks + 4),
 		LatencyP50: 0.002, LatencyP99: 0.004, LatencyMax: 0.004, QuietLatencyP50: 0.002, QuietLatencyMax: 0.004, FaultLatencyP50: 0.004, FaultLatencyMax: 0.004,
 		LongestOutage: 3.4, RecoveryMedian: 0.3, RecoveryMax: 0.3, // 7.9 s to 11.3 s
-		MetadataPerSecond: 0.5, MetadataErrors: 0, Faults: 1, Intervals: 10, NodeMemoryMax: 119, NodeGoroutines: 7, NodeDescriptors: 9, NodeDisk: 1, StallMax: 19e-9,
+		MetadataPerSecond: 0.5, MetadataErrors: 0, Faults: 1, Intervals: 10, NodeMemoryMax: 119, NodeHeapMax: 60, NodeGoroutines: 7, NodeDescriptors: 9, NodeDisk: 1,
+		RunnerMemoryMax: 319, RunnerHeapMax: 500, RunnerGoroutines: 30, RunnerDescriptors: 40, StallMax: 19e-9,
 	} {
 		v := m.Value(name)
 		if !v.Known || math.Abs(v.Value-want) > 0.006*want {
@@ -110,6 +111,9 @@ func TestEveryMeasureHasItsDefinedValue(t *testing.T) {
 	if got := m.Samples(NodeMemoryMax); !slices.Equal(got, []float64{104, 109, 114, 119}) {
 		t.Errorf("windows of memory: %v", got)
 	}
+	if got := m.Samples(RunnerHeapMax); !slices.Equal(got, []float64{250, 500}) {
+		t.Errorf("windows of the runner's heap: %v, want those alone in which one was told", got)
+	}
 	if got := m.Samples(RecoveryMedian); len(got) != 1 {
 		t.Errorf("one fault is %v", got)
 	}
@@ -124,14 +128,17 @@ func TestWhatIsMissingHasNoValue(t *testing.T) {
 		name    string
 		change  func(*history.Run, *history.Recorder)
 		remove  string
+		metrics string // in the place of what was recorded
 		missing []string
 		apart   []string
 	}{
 		{name: "no history", remove: history.HistoryFile, missing: []string{AckedPerSecond, ErrorShare, LatencyP99, LongestOutage, RecoveryMax, MetadataErrors}},
-		{name: "no metrics", remove: history.MetricsFile, missing: []string{NodeMemoryMax, StallMax}},
+		{name: "no metrics", remove: history.MetricsFile, missing: []string{NodeMemoryMax, RunnerMemoryMax, RunnerHeapMax, StallMax}},
+		{name: "a runner that did not tell", metrics: `{"time":1005000000000,"interval":1000000000,"nodes":[{"node":1,"up":true,"memory":5}]}`, missing: ofRunner[:]},
+		{name: "nodes that did not tell", metrics: `{"time":1005000000000,"interval":1000000000,"runner":{"memory":5}}`, missing: ofNodes[:]},
 		{name: "no faults file", remove: history.FaultsFile, missing: []string{RecoveryMax, FaultLatencyP99}},
 		{name: "the load never began", change: func(r *history.Run, _ *history.Recorder) { r.Phases = r.Phases[:1] }, missing: []string{AckedRecords, LatencyP50, RecoveryMedian}},
-		{name: "simulated", change: func(r *history.Run, _ *history.Recorder) { r.Driver = "sim" }, remove: history.MetricsFile, apart: []string{NodeMemoryMax, NodeDisk, StallMax}},
+		{name: "simulated", change: func(r *history.Run, _ *history.Recorder) { r.Driver = "sim" }, remove: history.MetricsFile, apart: []string{NodeMemoryMax, NodeDisk, RunnerMemoryMax, StallMax}},
 		{name: "a partition never came back", change: func(r *history.Run, _ *history.Recorder) { r.RecordTopics[0].Partitions = 3 }, missing: []string{RecoveryMedian, RecoveryMax}},
 		{name: "no fault was asked for", change: func(r *history.Run, _ *history.Recorder) { r.Minimums.Faults = 0; r.Phases[3].Start = from + 7*second }, apart: []string{RecoveryMax}},
 	} {
@@ -139,6 +146,11 @@ func TestWhatIsMissingHasNoValue(t *testing.T) {
 			dir, run := example(t, c.change)
 			if c.remove != "" {
 				if err := os.Remove(filepath.Join(dir, c.remove)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.metrics != "" {
+				if err := os.WriteFile(filepath.Join(dir, history.MetricsFile), []byte(c.metrics+"\n"), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -26,8 +26,8 @@ type tally struct {
 	acked, failed, unknown int64 // records
 	meta, metaBad          int64 // metadata operations, answered and not
 	latency                [classes]histogram
-	nodes                  [4]int64 // the most of a node: memory, goroutines, descriptors, disk
-	measured               int64    // measurements of nodes
+	nodes                  [5]int64 // the most of a node, as ofNodes names it; 0 where nothing was measured
+	runner                 [4]int64 // the most of the runner, as ofRunner names it
 	metrics                int64    // lines of metrics
 	stall                  int64    // ns
 }
@@ -244,9 +244,13 @@ func (r *reading) metric(m *history.Metric) error {
 			if !n.Up {
 				continue
 			}
-			t.measured++
-			for i, v := range []int64{n.Memory, n.Goroutines, n.Descriptors, n.Disk} {
+			for i, v := range []int64{n.Memory, n.HeapLive, n.Goroutines, n.Descriptors, n.Disk} {
 				t.nodes[i] = max(t.nodes[i], v)
+			}
+		}
+		if u := m.Runner; u != nil {
+			for i, v := range []int64{u.Memory, u.HeapLive, u.Goroutines, u.Descriptors} {
+				t.runner[i] = max(t.runner[i], v)
 			}
 		}
 	}
