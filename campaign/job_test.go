@@ -122,12 +122,16 @@ func TestARunIsJudgedInMemoryAsFromItsFolder(t *testing.T) {
 		t.Errorf("%s: %s", want.Outcome, want.Sentence)
 	}
 
-	answer, err := workers(t, 1).Do(Job{Seed: seed, Scenario: string(plan.YAML()), Bugs: []string{"cached-is-leader"}, Twice: true})
+	pool := workers(t, 2)
+	answer, err := pool.Do(Job{Seed: seed, Scenario: string(plan.YAML()), Bugs: []string{"cached-is-leader"}, Twice: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if answer.Hash != res.Hash || !answer.Has(Class{checkers.SingleLeaderProposing, checkers.KindCheckByOther}) || answer.Faults != 2 || answer.Decisions["cached-is-leader"] == 0 {
 		t.Errorf("a worker's answer, hash %x: %+v", res.Hash, answer)
+	}
+	if m := pool.Memory(); len(m) != 2 || max(m[0], m[1]) < 1<<20 || min(m[0], m[1]) != 0 {
+		t.Errorf("two places, of which one has worked, hold %d bytes", m)
 	}
 }
 

@@ -7,8 +7,19 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
+
+	"soak/internal/usage"
 )
+
+// told is a line of a worker: its answer, and what it takes of its machine. The latter is no part of the answer, which is the same wherever the
+// job is done.
+type told struct {
+	*Answer
+	Memory int64 `json:"worker_memory,omitempty"` // resident bytes
+}
 
 // Serve is a worker: it reads jobs, one JSON object a line, and writes an answer to each in the same form, until its input ends.
 func Serve(in io.Reader, out io.Writer) error {
@@ -21,7 +32,8 @@ func Serve(in io.Reader, out io.Writer) error {
 		case err != nil:
 			return fmt.Errorf("reading a job: %w", err)
 		}
-		if err := answers.Encode(Simulate(j)); err != nil {
+		a := Simulate(j)
+		if err := answers.Encode(told{a, max(0, usage.Read().Memory)}); err != nil {
 			return fmt.Errorf("answering a job: %w", err)
 		}
 	}
@@ -57,16 +69,38 @@ const jobsPerWorker = 500
 // Pool does jobs in worker processes, as many at a time as it was made for. It is safe for concurrent use.
 type Pool struct {
 	start func() *exec.Cmd
-	idle  chan *worker // nil: a place whose process has not been started
+	idle  chan *place
+
+	mu     sync.Mutex
+	memory []int64 // by place: what its process told last, 0 before its first answer
+}
+
+// place is for one worker at a time.
+type place struct {
+	number int
+	worker *worker // nil: its process has not been started
 }
 
 // NewPool makes a pool of n workers; start gives the command of one, which is to call Serve.
 func NewPool(n int, start func() *exec.Cmd) *Pool {
-	p := &Pool{start: start, idle: make(chan *worker, n)}
-	for range n {
-		p.idle <- nil
+	p := &Pool{start: start, idle: make(chan *place, n), memory: make([]int64, n)}
+	for i := range n {
+		p.idle <- &place{number: i}
 	}
 	return p
+}
+
+// Memory is the resident memory of each place's process, in bytes, as it told with its last answer; 0 where none has answered yet.
+func (p *Pool) Memory() []int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.memory)
+}
+
+func (p *Pool) remember(at *place, memory int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.memory[at.number] = memory
 }
 
 // Size is how many jobs are done at a time.
@@ -99,33 +133,36 @@ func (p *Pool) launch() (*worker, error) {
 // Do waits for a worker and has it do j. One that dies is given up and j tried once more with another: a machine may kill a process, a
 // run that kills its process does so twice.
 func (p *Pool) Do(j Job) (*Answer, error) {
-	w := <-p.idle
-	defer func() { p.idle <- w }()
+	at := <-p.idle
+	defer func() { p.idle <- at }()
 	var err error
 	for range 2 {
-		if w == nil {
-			if w, err = p.launch(); err != nil {
+		if at.worker == nil {
+			if at.worker, err = p.launch(); err != nil {
 				return nil, err
 			}
 		}
-		var a *Answer
+		w := at.worker
+		var a *told
 		if a, err = w.do(j); err == nil {
+			p.remember(at, a.Memory)
 			if w.jobs++; w.jobs >= jobsPerWorker {
-				err = w.end()
-				w = nil
-				if err != nil {
+				at.worker = nil
+				p.remember(at, 0)
+				if err = w.end(); err != nil {
 					return nil, err
 				}
 			}
-			return answered(a)
+			return answered(a.Answer)
 		}
 		err = errors.Join(err, w.end())
-		w = nil
+		at.worker = nil
+		p.remember(at, 0)
 	}
 	return &Answer{Seed: j.Seed, Failures: []Failure{{Class: Class{Simulation, "died"}, Place: "the worker", Sentence: "the simulating process died twice: " + oneLine(err)}}}, nil
 }
 
-func (w *worker) do(j Job) (*Answer, error) {
+func (w *worker) do(j Job) (*told, error) {
 	line, err := json.Marshal(j)
 	if err != nil {
 		return nil, err
@@ -136,11 +173,11 @@ func (w *worker) do(j Job) (*Answer, error) {
 	if line, err = w.out.ReadBytes('\n'); err != nil {
 		return nil, err
 	}
-	var a Answer
-	if err := json.Unmarshal(line, &a); err != nil {
+	a := &told{Answer: &Answer{}}
+	if err := json.Unmarshal(line, a); err != nil {
 		return nil, fmt.Errorf("reading a worker's answer: %w", err)
 	}
-	return &a, nil
+	return a, nil
 }
 
 func (w *worker) end() error {
@@ -155,8 +192,9 @@ func (w *worker) end() error {
 func (p *Pool) Close() error {
 	var errs []error
 	for range cap(p.idle) {
-		if w := <-p.idle; w != nil {
-			errs = append(errs, w.end())
+		if at := <-p.idle; at.worker != nil {
+			errs = append(errs, at.worker.end())
+			p.remember(at, 0)
 		}
 	}
 	return errors.Join(errs...)

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -33,10 +38,38 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			return nil
 		},
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"mkrun": mkrun},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"mkrun": mkrun, "scrape": scrape},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// scrape FILE PATTERN asks the endpoint that a command names in what it has said so far, until a line of the answer matches, and gives the answer as
+// standard output.
+func scrape(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: scrape FILE PATTERN")
+	}
+	at, want := regexp.MustCompile(`http://\S+/metrics`), regexp.MustCompile("(?m)"+args[1])
+	var got string
+	for until := time.Now().Add(90 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		said, err := os.ReadFile(ts.MkAbs(args[0]))
+		url := at.Find(said)
+		if err != nil || url == nil {
+			continue
+		}
+		r, err := http.Get(string(url))
+		if err != nil {
+			continue
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if got = string(body); err == nil && want.MatchString(got) {
+			fmt.Fprint(ts.Stdout(), got)
+			return
+		}
+	}
+	ts.Fatalf("no line matches %s in:\n%s", args[1], got)
 }
 
 // mkrun PARENT makes a small run folder, which proves nothing, and puts its path into $RUN.

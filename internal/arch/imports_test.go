@@ -47,7 +47,7 @@ var rules = []rule{
 	{"chaos/runloop", []string{"chaos", "chaos/scenario", "workloads/gen", "history"}},
 	{"chaos/sim/simclient", []string{"history", "workloads/gen", "workloads/protocol"}},
 	{"chaos/…", []string{"chaos/…", "chaos", "workloads", "workloads/gen", "history", "internal/version", "internal/usage", "internal/faultshim"}},
-	{"campaign", []string{"chaos", "chaos/sim", "chaos/scenario", "checkers", "history", "broker/bugs", "internal/version"}},
+	{"campaign", []string{"chaos", "chaos/sim", "chaos/scenario", "checkers", "history", "broker/bugs", "internal/usage", "internal/version"}},
 	{"cmd/…", []string{"…"}},
 	{"e2e", []string{"…"}},
 	{"e2e/…", nil},

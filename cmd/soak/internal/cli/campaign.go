@@ -23,13 +23,14 @@ import (
 
 // campaignFlags are what `soak campaign` was asked for.
 type campaignFlags struct {
-	plan  *scenario.Scenario // nil: what each seed draws
-	seeds uint64
-	from  uint64
-	time  time.Duration
-	jobs  int
-	bugs  []string
-	out   string
+	plan    *scenario.Scenario // nil: what each seed draws
+	seeds   uint64
+	from    uint64
+	time    time.Duration
+	jobs    int
+	bugs    []string
+	out     string
+	metrics string // where the Prometheus endpoint listens, "" for none
 	output
 }
 
@@ -44,6 +45,7 @@ func (e *env) parseCampaign(args []string) (*campaignFlags, error) {
 	fs.IntVar(&f.jobs, "jobs", runtime.NumCPU(), "worker processes")
 	fs.StringArrayVar(&f.bugs, "bug", nil, "switch on a historical bug in the reference broker (soak bugs lists them); may be repeated")
 	fs.StringVar(&f.out, "out", filepath.Join(defaultOut, "campaign"), "the folder of the campaign: its journal, and a run folder for each kind of failure")
+	fs.StringVar(&f.metrics, "metrics-addr", "", "serve how far it has come to Prometheus at HOST:PORT/metrics while it goes on (without HOST: 127.0.0.1)")
 	f.output.add(fs, "one JSON object on standard output at the end")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	if err := parse(fs, args, 0, 1); err != nil {
@@ -73,6 +75,11 @@ func (e *env) parseCampaign(args []string) (*campaignFlags, error) {
 		f.seeds = 1000
 	}
 	var err error
+	if fs.Changed("metrics-addr") {
+		if f.metrics, err = metricsAddr(f.metrics); err != nil {
+			return nil, err
+		}
+	}
 	f.bugs, err = bugNames(f.bugs)
 	return f, err
 }
@@ -136,9 +143,19 @@ func campaignCommand(e *env, args []string) (int, error) {
 		o.Scenario = string(f.plan.YAML())
 	}
 	began := time.Now()
+	endpoint, err := f.serveMetrics(e, pool, info.Version)
+	if err != nil {
+		return 0, err
+	}
+	defer endpoint.Close()
 	p := &campaignProgress{e: e, f: f}
-	if !f.quiet && !f.json {
-		o.Progress = p.show
+	o.Progress = func(t *campaign.Tally, done, resumed uint64, took time.Duration) {
+		if endpoint != nil {
+			endpoint.Progress(measured(t, done, took))
+		}
+		if !f.quiet && !f.json {
+			p.show(t, done, resumed, took)
+		}
 	}
 	t, err := campaign.Run(o)
 	took := time.Since(began)

@@ -1,28 +1,16 @@
-// Package metrics serves what a run that is under way knows to Prometheus: `soak run --metrics-addr`. It shows the same numbers as
-// metrics.jsonl and the live view, and decides nothing. The command line starts it before the first run and closes it after the last.
+// Package metrics serves what a run or a campaign that is under way knows to Prometheus: --metrics-addr of `soak run` and `soak campaign`. It shows the
+// same numbers as metrics.jsonl and the progress that is printed, and decides nothing. The command line starts it before the first run and closes
+// it after the last.
 package metrics
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strconv"
 	"sync"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"soak/chaos/runloop"
 	"soak/history"
-)
-
-// Bounds of what a client of the endpoint can hold up.
-const (
-	headerTime = 5 * time.Second
-	closeTime  = time.Second
 )
 
 // Addr is where an asked address listens. One without a host is this machine's own: an endpoint that nobody has decided to open is not open.
@@ -39,11 +27,9 @@ func Addr(asked string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// Server is the endpoint. Its methods may be called from any goroutine; those of a nil Server do nothing.
+// Server is the endpoint of runs. Its methods may be called from any goroutine; those of a nil Server do nothing.
 type Server struct {
-	listener net.Listener
-	http     *http.Server
-	served   chan struct{}
+	*endpoint
 
 	mu     sync.Mutex
 	run    *history.Run // nil before the first; what is used of it does not change
@@ -55,39 +41,18 @@ type Server struct {
 
 // Listen opens the endpoint at an address that Addr gave.
 func Listen(addr string) (*Server, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{listener: l, served: make(chan struct{})}
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(s)
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTime}
-	go func() {
-		defer close(s.served)
-		_ = s.http.Serve(l) // ends with Close
-	}()
-	return s, nil
+	s := &Server{}
+	var err error
+	s.endpoint, err = listen(addr, s)
+	return s, err
 }
-
-// URL is where it can be asked.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + "/metrics" }
 
 // Close ends the endpoint. What is being answered may still be, for a second.
 func (s *Server) Close() error {
 	if s == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
-	defer cancel()
-	err := s.http.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
-	}
-	<-s.served
-	return err
+	return s.close()
 }
 
 // Begin is a run's start. found answers how many violations the live checkers have found.

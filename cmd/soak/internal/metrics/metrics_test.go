@@ -13,9 +13,9 @@ import (
 	"soak/history"
 )
 
-func ask(t *testing.T, s *metrics.Server) string {
+func ask(t *testing.T, url string) string {
 	t.Helper()
-	r, err := http.Get(s.URL())
+	r, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestWhatTheRunKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got := ask(t, s); strings.Contains(got, "soak_run") {
+	if got := ask(t, s.URL()); strings.Contains(got, "soak_run") {
 		t.Errorf("before the first run:\n%s", got)
 	}
 	found := 0
@@ -51,7 +51,7 @@ func TestWhatTheRunKnows(t *testing.T) {
 	s.Observe(&second)
 	s.Observe(&history.Event{}) // no measurement
 	found = 5
-	got := ask(t, s)
+	got := ask(t, s.URL())
 	for _, want := range []string{
 		`soak_run_info{driver="process",id="aabb",scenario="qu\"ick\n",seed="7",version="1"} 1`,
 		`soak_run_phase{phase="faults"} 1`, `soak_run_phase{phase="drain"} 0`,
@@ -79,11 +79,11 @@ func TestWhatTheRunKnows(t *testing.T) {
 	}
 
 	s.Observe(&history.Metric{}) // a second in which nothing was acknowledged has no latency
-	if got := ask(t, s); strings.Contains(got, "latency") {
+	if got := ask(t, s.URL()); strings.Contains(got, "latency") {
 		t.Errorf("latency of nothing:\n%s", got)
 	}
 	s.Begin(run, func() int { return 0 }) // the next of --repeat
-	if got := ask(t, s); !strings.Contains(got, `soak_run_records_total{outcome="acked"} 0`) {
+	if got := ask(t, s.URL()); !strings.Contains(got, `soak_run_records_total{outcome="acked"} 0`) {
 		t.Errorf("a new run begins with:\n%s", got)
 	}
 }
