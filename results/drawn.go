@@ -2,6 +2,7 @@ package results
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"soak/results/report"
@@ -30,8 +31,19 @@ func (f *Folder) Draw() (missing []string, err error) {
 	return missing, f.draw(in)
 }
 
-func (f *Folder) draw(in report.Input) error {
-	page, err := report.Draw(in)
+// draw writes report.html. Where it cannot be drawn or written, one that is there stays as it is.
+func (f *Folder) draw(in report.Input) (err error) {
+	// Whatever goes wrong in a picture must not take the verdict beside it along.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("drawing %s: %v", ReportFile, p)
+		}
+	}()
+	pen := f.pen
+	if pen == nil {
+		pen = report.Draw
+	}
+	page, err := pen(in)
 	if err != nil {
 		return err
 	}

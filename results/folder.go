@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"soak/history"
+	"soak/results/report"
 )
 
 // Names of the files in a run folder beside those that history writes.
@@ -33,7 +34,10 @@ const timeLayout = "20060102T150405Z"
 const shortID = 8
 
 // Folder is one run's folder.
-type Folder struct{ path string }
+type Folder struct {
+	path string
+	pen  func(report.Input) ([]byte, error) // draws the report; nil: report.Draw
+}
 
 // NewID returns a new run id: 16 random hexadecimal digits.
 func NewID() string {

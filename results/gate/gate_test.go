@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,9 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// lined is how each error begins: with the place in the file.
+var lined = regexp.MustCompile(`^g\.yaml:[1-9][0-9]*:[1-9][0-9]*: `)
+
 func TestBadGateFiles(t *testing.T) {
 	for _, c := range []struct{ name, from, to, problem, hint string }{
 		{"unknown field", "repetitions: 2", "repetition: 2", `g.yaml:4:1: the gate: unknown field "repetition"`, `did you mean "repetitions"?`},
@@ -72,10 +76,19 @@ func TestBadGateFiles(t *testing.T) {
 		{"unknown checker", "no-crash/panic", "no-crsh/panic", `unknown checker "no-crsh"`, `did you mean "no-crash"?`},
 		{"no signature", "no-crash/panic @ kill", "panic", "is no signature", "no-crash/panic"},
 		{"seeds and repetitions", "    seeds: [7, 8, 9]", "    seeds: [7, 8, 9]\n    repetitions: 2", "3 seeds for 2 repetitions", "one seed a repetition"},
-		{"repetitions", "repetitions: 2", "repetitions: 0", "is not a whole number between 1", ""},
+		{"repetitions", "repetitions: 2", "repetitions: 0", "is not a whole number between 1", "repetitions: 1"},
 		{"unknown minimum", "{faults: 9}", "{fault: 9}", `unknown field "fault"`, `did you mean "faults"?`},
 		{"budget", "time_budget: 1h", "time_budget: -1h", "is not a duration of more than nothing", "30m"},
 		{"no scenarios", "scenarios:\n  - quick\n", "scenarios: []\nx:\n  - quick\n", `unknown field "x"`, "fields: name"},
+		{"a field twice", "retry_inconclusive: 1", "thresholds: {latency_p50: \"<1s\"}", `"thresholds" already defined`, "docs/gate.md"},
+		{"an entry's field twice", "    seeds: [7, 8, 9]", "    seeds: [7, 8, 9]\n    drivers: [sim]", `"drivers" already defined`, "docs/gate.md"},
+		{"a driver twice", "[process, sim]", "[sim, sim]", "driver sim is named twice", "once"},
+		{"a seed", "[7, 8, 9]", "[7, x, 9]", `"x" is not a whole number`, "seeds: [7, 8]"},
+		{"no single value", "name: release", "name: [a]", "g.yaml:2:7: the gate: name: want a single value", "one word"},
+		{"no list", "[process, sim]", "sim", "g.yaml:3:10: the gate: drivers: want a list", "[a, b]"},
+		{"an endless budget", "time_budget: 1h", "time_budget: forever", "g.yaml:16:14: ", "30m"},
+		{"an impossible day", "2026-11-26", "2026-02-30", "expires: want a day", "expires: 20"},
+		{"too often", "retry_inconclusive: 1", "retry_inconclusive: 99", "g.yaml:17:21: the gate: retry_inconclusive: \"99\" is not a whole number between 0 and 10", "docs/gate.md"},
 		{"no YAML", "name: release", "name: [", "g.yaml:", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -84,7 +97,7 @@ func TestBadGateFiles(t *testing.T) {
 			}
 			_, err := Parse("g.yaml", []byte(strings.Replace(small, c.from, c.to, 1)), today)
 			var p *results.Problem
-			if !errors.As(err, &p) || !strings.Contains(err.Error(), c.problem) || !strings.Contains(p.Hint, c.hint) {
+			if !errors.As(err, &p) || p.Hint == "" || !lined.MatchString(p.Msg) || !strings.Contains(err.Error(), c.problem) || !strings.Contains(p.Hint, c.hint) {
 				t.Errorf("%v (%+v), want %q with the hint %q", err, p, c.problem, c.hint)
 			}
 		})
@@ -97,7 +110,7 @@ func TestImpossibleBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Entries[0].Expected, p.Entries[1].Expected = 10*time.Minute, 10*time.Minute
-	want := "the runs take about 1h10m0s, more than the time budget of 1h0m0s: quick 4 × 10m0s = 40m0s, story 3 × 10m0s = 30m0s"
+	want := "g.yaml:16:1: the runs take about 1h10m0s, more than the time budget of 1h0m0s: quick 4 × 10m0s = 40m0s, story 3 × 10m0s = 30m0s"
 	if err := p.CheckBudget(); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}
@@ -231,7 +244,7 @@ func TestRules(t *testing.T) {
 func checkForms(t *testing.T, r *Result) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := Write(dir, r); err != nil {
+	if beside, err := Write(dir, r); beside != nil || err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, results.JUnitFile))

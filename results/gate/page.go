@@ -41,7 +41,13 @@ var shownMeasures = []string{measure.AckedPerSecond, measure.LatencyP99, measure
 
 // Page is index.html: one file, without scripts and without anything from elsewhere, with links to the runs' own reports. dir is the folder that it will stand in;
 // exists answers whether a file is there.
-func (r *Result) Page(dir string, exists func(string) bool) ([]byte, error) {
+func (r *Result) Page(dir string, exists func(string) bool) (out []byte, err error) {
+	// A page that fails must not take the gate down with it.
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("drawing the gate's page: %v", p)
+		}
+	}()
 	var rows []row
 	for i := range r.Repetitions {
 		rep := &r.Repetitions[i]
@@ -68,7 +74,7 @@ func (r *Result) Page(dir string, exists func(string) bool) ([]byte, error) {
 		}
 	}
 	var b bytes.Buffer
-	err := page.Execute(&b, map[string]any{"R": r, "Rows": rows, "Heads": shownMeasures, "Found": r.Found(), "Took": r.Ended.Sub(r.Started).Round(time.Second).String()})
+	err = page.Execute(&b, map[string]any{"R": r, "Rows": rows, "Heads": shownMeasures, "Found": r.Found(), "Took": r.Ended.Sub(r.Started).Round(time.Second).String()})
 	if err != nil {
 		return nil, fmt.Errorf("drawing the gate's page: %w", err)
 	}

@@ -18,6 +18,8 @@ type Plan struct {
 	Retry   int           // how often a repetition that proved too little, or whose harness failed, is tried again
 	Entries []Entry
 	Known   []Known
+
+	budgetLine int // in the file
 }
 
 // Entry is one scenario, on each of its drivers, as often as it is asked for.
@@ -135,6 +137,6 @@ func (p *Plan) CheckBudget() error {
 	if total <= p.Budget {
 		return nil
 	}
-	return problem(p.File, 0, 0, fmt.Sprintf("the runs take about %s, more than the time budget of %s: %s", total, p.Budget, strings.Join(parts, ", ")),
+	return problem(p.File, p.budgetLine, 1, fmt.Sprintf("the runs take about %s, more than the time budget of %s: %s", total, p.Budget, strings.Join(parts, ", ")),
 		"raise time_budget, or ask for fewer repetitions or shorter runs")
 }

@@ -88,7 +88,7 @@ func (r *reader) plan(n ast.Node) *Plan {
 	base := filepath.Base(r.file)
 	p := &Plan{
 		File: r.file, Name: o.text("name", strings.TrimSuffix(base, filepath.Ext(base))),
-		Budget: o.duration("time_budget"), Retry: o.number("retry_inconclusive", 0, 0, maxRetry),
+		Budget: o.duration("time_budget"), budgetLine: line(o.get("time_budget")), Retry: o.number("retry_inconclusive", 0, 0, maxRetry),
 	}
 	common := Entry{Drivers: r.drivers(o), Repetitions: o.number("repetitions", 0, 1, maxRepetitions), Seeds: r.seeds(o), Thresholds: r.thresholds(o)}
 	items := o.list("scenarios")
@@ -175,7 +175,7 @@ func (r *reader) drivers(o object) []string {
 		case !slices.Contains(drivers, d):
 			r.fail(n, "known: "+strings.Join(drivers, ", "), "%s: unknown driver %q", o.what, d)
 		case slices.Contains(out, d):
-			r.fail(n, "", "%s: driver %s is named twice", o.what, d)
+			r.fail(n, "name it once; repetitions says how often", "%s: driver %s is named twice", o.what, d)
 		}
 		out = append(out, d)
 	}

@@ -95,7 +95,7 @@ func (r *reader) word(n ast.Node, what string) string {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return n.GetToken().Value
 	}
-	r.fail(n, "", "%s: want a single value", what)
+	r.fail(n, "write one word or number; what has spaces or signs goes into quotes", "%s: want a single value", what)
 	return ""
 }
 
@@ -115,7 +115,7 @@ func (o object) number(name string, otherwise, low, high int) int {
 	t := o.r.word(n, o.what+": "+name)
 	v, err := strconv.Atoi(strings.ReplaceAll(t, "_", ""))
 	if err != nil || v < low || v > high {
-		o.r.fail(n, "", "%s: %s: %q is not a whole number between %d and %d", o.what, name, t, low, high)
+		o.r.fail(n, fmt.Sprintf("write it as in %s: %d; docs/gate.md says what it means", name, max(low, 1)), "%s: %s: %q is not a whole number between %d and %d", o.what, name, t, low, high)
 	}
 	return v
 }
@@ -124,7 +124,7 @@ func (r *reader) unsigned(n ast.Node, what string) uint64 {
 	t := r.word(n, what)
 	v, err := strconv.ParseUint(t, 10, 64)
 	if err != nil {
-		r.fail(n, "", "%s: %q is not a whole number from 0 on", what, t)
+		r.fail(n, "a run prints its seed: seeds: [7, 8]", "%s: %q is not a whole number from 0 on", what, t)
 	}
 	return v
 }

@@ -62,23 +62,25 @@ func plain(name string) string {
 	return s
 }
 
-// Write writes all forms of a result into the gate's folder, gate.json first. Each is written, whatever became of the others.
-func Write(dir string, r *Result) error {
+// Write writes all forms of a result into the gate's folder, gate.json first. Each is written, whatever became of the others. beside is the page's
+// trouble: one that cannot be drawn is to be told of, and changes nothing of what came of the gate.
+func Write(dir string, r *Result) (beside, err error) {
 	var errs []error
-	put := func(name string, data []byte, err error) {
+	write := func(name string, data []byte, err error) error {
 		if err == nil {
 			err = history.WriteFileAtomic(filepath.Join(dir, name), data)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("writing %s: %w", filepath.Join(dir, name), err))
+			return fmt.Errorf("writing %s: %w", filepath.Join(dir, name), err)
 		}
+		return nil
 	}
+	put := func(name string, data []byte, err error) { errs = append(errs, write(name, data, err)) }
 	data, err := json.MarshalIndent(r, "", "  ")
 	put(ResultFile, append(data, '\n'), err)
 	data, err = r.JUnit()
 	put(results.JUnitFile, data, err)
 	put(results.SummaryFile, r.Summary(), nil)
 	data, err = r.Page(dir, func(path string) bool { _, err := os.Stat(path); return err == nil })
-	put(PageFile, data, err)
-	return errors.Join(errs...)
+	return write(PageFile, data, err), errors.Join(errs...)
 }

@@ -157,10 +157,14 @@ func (g *gateCommandRun) run() (int, error) {
 		g.say("gate %s: %d scenarios, about %s", g.plan.Name, len(g.plan.Entries), show.Seconds(total.Round(time.Second)))
 	}
 	j := watch.NewJSON(g.env.stdout)
+	var beside error // of the page as it was written last
 	r, err := g.plan.Run(gate.Options{
 		Do: g.once, Seed: newSeed, Now: time.Now, Stopped: g.stop.reason, Version: version.Get().Version,
-		Save: func(r *gate.Result) error { return gate.Write(g.dir, r) },
+		Save: func(r *gate.Result) (err error) { beside, err = gate.Write(g.dir, r); return err },
 	})
+	if beside != nil {
+		g.env.note("%v", beside)
+	}
 	code := r.Exit
 	if g.stop.asked() && code != exitViolated {
 		code = g.stop.code()

@@ -31,7 +31,11 @@ func reportCommand(e *env, args []string) (int, error) {
 		}
 		if err != nil {
 			// One that cannot be drawn must not keep the others from it.
-			code = stronger(code, e.fail(harness("drawing "+f.Path(), err, "the run's verdict is not touched by this")))
+			hint := "the run's verdict is not touched by this"
+			if results.DiskFull(err) {
+				hint = "free some space, and draw it again; " + hint
+			}
+			code = stronger(code, e.fail(harness("drawing "+f.Path(), err, hint)))
 			continue
 		}
 		if !*quiet {
