@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -17,8 +18,12 @@ func (e *env) newFlags(name, synopsis, what string) *pflag.FlagSet {
 	fs.SetOutput(e.stderr)
 	fs.SortFlags = false
 	fs.Usage = func() {
-		fmt.Fprintf(e.stdout, "%s\n\nusage: soak %s\n", what, synopsis)
-		if u := fs.FlagUsages(); u != "" {
+		columns := e.style().Columns
+		for line := range strings.SplitSeq(what, "\n") {
+			fmt.Fprintln(e.stdout, strings.Join(show.Fold(line, columns), "\n"))
+		}
+		fmt.Fprintf(e.stdout, "\nusage: soak %s\n", synopsis)
+		if u := fs.FlagUsagesWrapped(columns); u != "" {
 			fmt.Fprintf(e.stdout, "\n%s", u)
 		}
 	}

@@ -15,6 +15,7 @@ type Style struct {
 	Colour   bool
 	ASCII    bool // nothing beyond ASCII may be written
 	Terminal bool // lines can be redrawn
+	Columns  int  // of a terminal; 0: no bound
 }
 
 // StyleOf finds out what w can show. Colour is for terminals only, and off with NO_COLOR or TERM=dumb; characters
@@ -23,6 +24,9 @@ func StyleOf(w io.Writer, env func(string) string) Style {
 	var s Style
 	if f, ok := w.(*os.File); ok {
 		s.Terminal = term.IsTerminal(int(f.Fd())) && env("TERM") != "dumb"
+		if columns, _, err := term.GetSize(int(f.Fd())); s.Terminal && err == nil {
+			s.Columns = columns
+		}
 	}
 	s.Colour = s.Terminal && env("NO_COLOR") == ""
 	s.ASCII = !utf8Locale(env)

@@ -78,7 +78,10 @@ func Cut(t string, n int) string {
 	return string(r[:max(0, n-3)]) + "..."
 }
 
-// Table lays rows out in columns, two spaces apart; the last column is left as it is.
+// leastRoom is how many columns a last cell is folded into at least; where there are fewer, it stands on lines of its own.
+const leastRoom = 28
+
+// Table lays rows out in columns, two spaces apart. The last column is left as it is, or folded at spaces where a terminal is too narrow for it.
 func Table(s Style, rows [][]string) []string {
 	var width []int
 	for _, row := range rows {
@@ -92,14 +95,55 @@ func Table(s Style, rows [][]string) []string {
 	out := make([]string, 0, len(rows))
 	for _, row := range rows {
 		var b strings.Builder
+		at := 0 // the column that the next cell begins in
 		for i, c := range row {
 			c = s.Text(c)
+			if i == len(row)-1 {
+				c = fitted(c, at, s.Columns)
+			}
 			b.WriteString(c)
 			if i < len(row)-1 {
 				b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2))
+				at += width[i] + 2
 			}
 		}
-		out = append(out, strings.TrimRight(b.String(), " "))
+		for line := range strings.SplitSeq(b.String(), "\n") {
+			out = append(out, strings.TrimRight(line, " "))
+		}
 	}
 	return out
+}
+
+// fitted is a text that begins in column at, in lines that end before the terminal does.
+func fitted(text string, at, columns int) string {
+	switch {
+	case columns <= 0 || at+utf8.RuneCountInString(text) <= columns:
+		return text
+	case columns-at >= leastRoom:
+		return strings.Join(Fold(text, columns-at), "\n"+strings.Repeat(" ", at))
+	}
+	const indent = "    "
+	return "\n" + indent + strings.Join(Fold(text, columns-len(indent)), "\n"+indent)
+}
+
+// Fold breaks a text at spaces into lines of at most n characters. A word that is longer has a line of its own; n < 1 folds nothing.
+func Fold(text string, n int) []string {
+	if n < 1 {
+		return []string{text}
+	}
+	var lines []string
+	line, used := "", 0
+	for word := range strings.SplitSeq(text, " ") {
+		w := utf8.RuneCountInString(word)
+		switch {
+		case used == 0 && line == "":
+			line, used = word, w
+		case used+1+w <= n:
+			line, used = line+" "+word, used+1+w
+		default:
+			lines = append(lines, line)
+			line, used = word, w
+		}
+	}
+	return append(lines, line)
 }
