@@ -56,11 +56,10 @@ func (r *Result) Page(dir string, exists func(string) bool) (out []byte, err err
 		}
 		for k := range rep.Attempts {
 			a := &rep.Attempts[k]
-			x := row{Repetition: rep, Attempt: a, Outcome: rep.Outcome, Why: rep.Why, Label: r.Label(rep)}
+			x := row{Repetition: rep, Attempt: a, Outcome: rep.Outcome, Class: class(rep.Outcome), Why: rep.Why, Label: r.Label(rep)}
 			if k < len(rep.Attempts)-1 {
-				x.Outcome, x.Why, x.Label = a.Outcome+", tried again", a.Why, ""
+				x.Outcome, x.Class, x.Why, x.Label = a.Outcome+", tried again", class(a.Outcome), a.Why, ""
 			}
-			x.Class = class(x.Outcome)
 			x.Folder, x.Report = links(dir, a.Folder, exists)
 			for _, name := range shownMeasures {
 				d, _ := measure.Find(name)
@@ -74,7 +73,7 @@ func (r *Result) Page(dir string, exists func(string) bool) (out []byte, err err
 		}
 	}
 	var b bytes.Buffer
-	err = page.Execute(&b, map[string]any{"R": r, "Rows": rows, "Heads": shownMeasures, "Found": r.Found(), "Took": r.Ended.Sub(r.Started).Round(time.Second).String()})
+	err = page.Execute(&b, map[string]any{"R": r, "Rows": rows, "Heads": shownMeasures, "Rest": 3 + len(shownMeasures), "Found": r.Found(), "Took": r.Ended.Sub(r.Started).Round(time.Second).String()})
 	if err != nil {
 		return nil, fmt.Errorf("drawing the gate's page: %w", err)
 	}
