@@ -13,9 +13,12 @@ type audit struct {
 	checker   *ackedRecords
 	partition partition
 	sends     *sends
+	sent      *tape
 	replicas  []replica
 
-	values    offsets
+	stretch   stretchOf // offsets that are being compared
+	values    offsets   // in stretch
+	buf       spanBuffer
 	visible   int64 // highest high watermark that a replica answered: below it a record is there for consumers
 	conflicts []conflict
 	strangers []stranger
@@ -39,15 +42,26 @@ type stranger struct {
 
 func (a *audit) run() {
 	a.judged = map[int64]bool{}
-	a.sends.index()
+	a.sends.index(a.sent)
 	defer func() { a.sends.producers = nil }()
 	a.visible = a.checker.drains.highs[a.partition]
-	if a.checker.promised() {
-		a.acknowledged()
+	for _, a.stretch = range a.stretches() {
+		a.values = offsets{}
+		if a.checker.promised() {
+			a.acknowledged()
+		}
+		for _, r := range a.replicas {
+			for _, x := range a.checker.drains.pieces[r] {
+				if x.holds.from < a.stretch.to && x.holds.to > a.stretch.from {
+					a.compare(r, x)
+				}
+			}
+		}
 	}
+	a.values = offsets{}
 	for _, r := range a.replicas {
-		for _, op := range a.checker.drains.pieces[r] {
-			a.piece(r, op)
+		for _, x := range a.checker.drains.pieces[r] {
+			a.piece(r, x)
 		}
 	}
 	a.reportConflicts()
@@ -62,18 +76,49 @@ func (a *audit) run() {
 	}
 }
 
-// acknowledged enters the offsets that clients were told.
-func (a *audit) acknowledged() {
-	for _, op := range a.sends.ops {
-		if op.Outcome != history.OK || op.Produce.Acks != allReplicas || !a.checker.claimed(a.partition, op) {
-			continue
-		}
-		for i := range int(op.Produce.Count) {
-			if at := offsetOf(op.Produce, i); at >= 0 {
-				a.enter(at, value{producer: producerOf(op.Produce), seq: op.Produce.FirstSeq + uint64(i), from: source{op: op}})
-			}
+// auditStretch is how many offsets of a long partition are compared at a time: what is known of each takes 40 bytes meanwhile. mostStretches bounds the
+// passes over one whose offsets are so far apart that they are no log's.
+const (
+	auditStretch  = 256 << 10
+	mostStretches = 1 << 12
+)
+
+// stretches cuts a partition that waits in a spill; what is in memory is compared in one go.
+func (a *audit) stretches() []stretchOf {
+	high := a.sent.reach()
+	for _, r := range a.replicas {
+		for _, x := range a.checker.drains.pieces[r] {
+			high = max(high, x.holds.to)
 		}
 	}
+	if a.checker.ops.spill == nil {
+		return []stretchOf{everywhere}
+	}
+	long := a.checker.ops.spill.stretch
+	n := high / long
+	if n == 0 || n > mostStretches {
+		return []stretchOf{everywhere}
+	}
+	out := make([]stretchOf, 0, n+1)
+	for i := range n + 1 {
+		out = append(out, stretchOf{i * long, (i + 1) * long})
+	}
+	out[0].from, out[n].to = everywhere.from, everywhere.to
+	return out
+}
+
+// acknowledged enters the offsets that clients were told.
+func (a *audit) acknowledged() {
+	a.sent.touching(a.stretch, func(n int, op *history.Operation) {
+		if op.Outcome != history.OK || op.Produce.Acks != allReplicas || !a.checker.claimed(a.partition, op) {
+			return
+		}
+		for i := range int(op.Produce.Count) {
+			if at := offsetOf(op.Produce, i); at >= 0 && a.stretch.holds(at) {
+				a.enter(at, value{producer: producerOf(op.Produce), seq: op.Produce.FirstSeq + uint64(i), from: source{sent: a.sent, i: int32(n)}})
+			}
+		}
+	})
 }
 
 func producerOf(p *history.ProduceOp) producer { return producer{p.Producer, p.Incarnation} }
@@ -84,28 +129,39 @@ func (a *audit) enter(at int64, v value) {
 	}
 }
 
-// piece takes what one drain operation read of a replica.
-func (a *audit) piece(r replica, op *history.Operation) {
-	high := op.Drain.High // as it stood then: a tail that was read above it may have been cut since
-	from := source{op, r.node}
-	for _, span := range op.Drain.Spans {
+// compare enters the offsets that one drain operation read of a replica. Above a replica's own high watermark, as it stood then, nothing is promised: followers
+// cut such tails.
+func (a *audit) compare(r replica, x *piece) {
+	from := source{piece: x, node: r.node}
+	for _, span := range x.read(&a.buf) {
+		p := producer{span.Producer, span.Incarnation}
+		for i := range int64(span.Count) {
+			if at := span.Offset + i; at < x.High && a.stretch.holds(at) {
+				a.enter(at, value{producer: p, seq: span.Seq + uint64(i), from: from})
+			}
+		}
+	}
+}
+
+// piece takes what one drain operation read of a replica, record by record.
+func (a *audit) piece(r replica, x *piece) {
+	high := x.High // as it stood then: a tail that was read above it may have been cut since
+	from := source{piece: x, node: r.node}
+	for _, span := range x.read(&a.buf) {
+		p := producer{span.Producer, span.Incarnation}
+		sent := a.sends.producers[p]
 		for i := range int64(span.Count) {
 			at, seq := span.Offset+i, span.Seq+uint64(i)
-			p := producer{span.Producer, span.Incarnation}
 			a.checker.read++
-			// Above a replica's own high watermark nothing is promised: followers cut such tails.
-			if at < high {
-				a.enter(at, value{producer: p, seq: seq, from: from})
-			}
 			if at < a.visible {
-				a.seen(at, p, seq, from, at < high)
-			} else if sent := a.sends.producers[p]; sent.flags(seq)&flagSent != 0 {
+				a.seen(at, p, sent, seq, from, at < high)
+			} else if sent.flags(seq)&flagSent != 0 {
 				page, n := sent.page(seq)
 				page.flags[n] |= flagAbove
 			}
 		}
 	}
-	for _, bad := range op.Drain.Bad {
+	for _, bad := range x.Bad {
 		kind := KindForeign
 		switch bad.Why {
 		case "corrupt":
@@ -122,8 +178,7 @@ const nowhere = -1
 
 // seen takes a record where consumers can read. One that its replica does not know to be committed may be of a tail that will be cut, in the place of
 // others that are committed elsewhere: where it stands proves no second copy.
-func (a *audit) seen(at int64, p producer, seq uint64, from source, committed bool) {
-	sent := a.sends.producers[p]
+func (a *audit) seen(at int64, p producer, sent *records, seq uint64, from source, committed bool) {
 	flags := sent.flags(seq)
 	switch {
 	case flags&(flagAcked|flagUnknown) == 0 && a.checker.historyCut:
@@ -183,7 +238,7 @@ func (a *audit) reportStrangers() {
 		if first.who != "" {
 			sentence += ": " + first.who
 		}
-		v := Violation{Kind: first.kind, Sentence: sentence, Time: first.from.op.Complete, Nodes: []int32{first.from.node}}
+		v := Violation{Kind: first.kind, Sentence: sentence, Time: first.from.op().Complete, Nodes: []int32{first.from.node}}
 		cite(&v, first.from, first.offset)
 		if first.kind == KindFailedVisible {
 			a.citeSender(&v, a.valueRead(first))
@@ -195,7 +250,7 @@ func (a *audit) reportStrangers() {
 
 // valueRead is the record that a stranger's drain piece holds at its offset.
 func (a *audit) valueRead(s stranger) value {
-	for _, span := range s.from.op.Drain.Spans {
+	for _, span := range s.from.piece.read(&a.buf) {
 		if i := s.offset - span.Offset; i >= 0 && i < int64(span.Count) {
 			return value{producer: producer{span.Producer, span.Incarnation}, seq: span.Seq + uint64(i)}
 		}
@@ -204,7 +259,8 @@ func (a *audit) valueRead(s stranger) value {
 }
 
 func (a *audit) citeSender(v *Violation, record value) {
-	for _, op := range a.sends.ops {
+	for _, i := range a.sends.failed { // nobody else has sent it
+		op := a.sent.at(i)
 		p := op.Produce
 		if producerOf(p) == record.producer && record.seq >= p.FirstSeq && record.seq < p.FirstSeq+uint64(p.Count) {
 			v.Operations = append(v.Operations, op.ID)
@@ -230,7 +286,7 @@ func (a *audit) reportConflicts() {
 		if n > 1 {
 			sentence = fmt.Sprintf("%s has two values at each of the offsets %d to %d: at the first %s, and %s", a.partition, first.offset, first.offset+int64(n)-1, told(first.first), told(first.second))
 		}
-		v := Violation{Kind: KindInconsistent, Sentence: sentence, Time: first.second.from.op.Complete}
+		v := Violation{Kind: KindInconsistent, Sentence: sentence, Time: first.second.from.op().Complete}
 		for _, s := range []source{first.first.from, first.second.from} {
 			if s.node != 0 && !slices.Contains(v.Nodes, s.node) {
 				v.Nodes = append(v.Nodes, s.node)
@@ -256,11 +312,11 @@ func told(v value) string {
 
 // cite adds a source to a violation's evidence. Of a drain piece only what stands around the offset is shown.
 func cite(v *Violation, s source, offset int64) {
-	op := s.op
+	op := s.op()
 	if op.Drain != nil {
 		short := *op.Drain
 		short.Spans, short.Bad = nil, nil
-		for _, span := range op.Drain.Spans {
+		for _, span := range s.piece.read(new(spanBuffer)) {
 			if span.Offset <= offset+1 && offset-1 < span.Offset+int64(span.Count) {
 				short.Spans = append(short.Spans, span)
 			}

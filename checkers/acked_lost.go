@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"soak/history"
 )
@@ -20,7 +21,7 @@ type reading struct {
 }
 
 func (a *audit) reading() reading {
-	d := &a.checker.drains
+	d := a.checker.drains
 	r := reading{whole: len(a.replicas) > 0, first: -1, common: math.MaxInt64}
 	for _, rep := range a.replicas {
 		next, end := d.read(rep)
@@ -31,13 +32,13 @@ func (a *audit) reading() reading {
 		}
 		r.proven = max(r.proven, min(next, d.high(rep)))
 		pieces := d.pieces[rep]
-		if last := pieces[len(pieces)-1]; r.begun == 0 || last.Invoke < r.begun {
-			r.begun = last.Invoke
+		if last := pieces[len(pieces)-1]; r.begun == 0 || last.op.Invoke < r.begun {
+			r.begun = last.op.Invoke
 		}
 		for _, op := range pieces {
-			if len(op.Drain.Spans) > 0 {
-				if at := op.Drain.Spans[0].Offset; r.first < 0 || at < r.first {
-					r.first = at
+			if op.first >= 0 {
+				if r.first < 0 || op.first < r.first {
+					r.first = op.first
 				}
 				break
 			}
@@ -57,16 +58,22 @@ type loss struct {
 // reportLost finds acknowledged records that no replica holds where a consumer can read it.
 func (a *audit) reportLost() {
 	r := a.reading()
-	highest := a.highestRead()
+	highest := sync.OnceValue(a.highestRead)
+	conflicting := map[int64]bool{}
+	for _, c := range a.conflicts {
+		conflicting[c.offset] = true
+	}
 	var losses []loss
-	for _, op := range a.sends.ops {
+	a.sent.each(func(n int, op *history.Operation) {
 		if op.Outcome != history.OK || op.Produce.Acks != allReplicas || !a.checker.claimed(a.partition, op) {
-			continue
+			return
 		}
 		p := producerOf(op.Produce)
+		sent := a.sends.producers[p]
+		var whole *history.Operation
 		for i := range int(op.Produce.Count) {
 			seq, at := op.Produce.FirstSeq+uint64(i), offsetOf(op.Produce, i)
-			flags := a.sends.producers[p].flags(seq)
+			flags := sent.flags(seq)
 			if flags&flagRead != 0 {
 				continue
 			}
@@ -84,9 +91,12 @@ func (a *audit) reportLost() {
 				a.checker.undecided++ // acknowledged after the replicas' ends were read
 				continue
 			}
-			losses = append(losses, loss{a.class(r, p, seq, at, highest), op, seq, at})
+			if whole == nil {
+				whole = a.sent.at(n)
+			}
+			losses = append(losses, loss{a.class(r, p, seq, at, highest, conflicting), whole, seq, at})
 		}
-	}
+	})
 	a.groupLosses(losses)
 }
 
@@ -106,9 +116,9 @@ func (a *audit) highestRead() map[producer]uint64 {
 }
 
 // class says in which way a record was lost, as far as that can be told.
-func (a *audit) class(r reading, p producer, seq uint64, at int64, highest map[producer]uint64) string {
+func (a *audit) class(r reading, p producer, seq uint64, at int64, highest func() map[producer]uint64, conflicting map[int64]bool) string {
 	if at < 0 {
-		if h, ok := highest[p]; ok && seq < h {
+		if h, ok := highest()[p]; ok && seq < h {
 			return "middle"
 		}
 		return "tail"
@@ -124,12 +134,7 @@ func (a *audit) class(r reading, p producer, seq uint64, at int64, highest map[p
 	if at < r.first {
 		return "prefix"
 	}
-	for _, c := range a.conflicts {
-		if c.offset == at {
-			return "overwritten"
-		}
-	}
-	if v := a.values.get(at); v.set && (v.producer != p || v.seq != seq) {
+	if conflicting[at] { // any other value there is in conflict with this acknowledgement
 		return "overwritten"
 	}
 	return "middle"
@@ -188,7 +193,7 @@ func (a *audit) lost(run []loss) {
 	for _, r := range a.replicas {
 		if pieces := a.checker.drains.pieces[r]; len(pieces) > 0 {
 			var shown Violation
-			cite(&shown, source{holding(pieces, first.offset), r.node}, first.offset)
+			cite(&shown, source{piece: holding(pieces, first.offset), node: r.node}, first.offset)
 			v.Evidence = append(v.Evidence, shown.Evidence...)
 		}
 	}
@@ -196,9 +201,9 @@ func (a *audit) lost(run []loss) {
 }
 
 // holding is the piece that covers an offset, the last one if none does.
-func holding(pieces []*history.Operation, offset int64) *history.Operation {
+func holding(pieces []*piece, offset int64) *piece {
 	for _, op := range pieces {
-		if op.Drain.From <= offset && offset < op.Drain.To {
+		if op.From <= offset && offset < op.To {
 			return op
 		}
 	}

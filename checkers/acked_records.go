@@ -29,7 +29,8 @@ type ackedRecords struct {
 	contract   history.Contract
 	unsynced   unsynced
 	exempt     map[partition]string // why nothing is claimed of a partition's records
-	drains     drains
+	ops        *operations
+	drains     *drains
 	sends      map[partition]*sends
 	historyCut bool // operations may be missing: a record that nobody sent proves nothing
 
@@ -42,9 +43,10 @@ type ackedRecords struct {
 	audited atomic.Bool // the audit came to its end
 }
 
-func newAckedRecords(run *history.Run) *ackedRecords {
+func newAckedRecords(s *shared) *ackedRecords {
+	ops := s.operations()
 	return &ackedRecords{
-		ledger: ledger{id: AckedRecords}, contract: run.Contract, unsynced: newUnsynced(run), drains: newDrains(run), sends: map[partition]*sends{},
+		ledger: ledger{id: AckedRecords}, contract: s.run.Contract, unsynced: newUnsynced(s.run), ops: ops, drains: &ops.drains, sends: map[partition]*sends{},
 	}
 }
 
@@ -66,7 +68,7 @@ func (c *ackedRecords) Event(e *history.Event) {
 }
 
 func (c *ackedRecords) Operation(op *history.Operation) {
-	c.drains.add(op)
+	c.ops.take(op)
 	p := op.Produce
 	if p == nil {
 		return
@@ -79,8 +81,7 @@ func (c *ackedRecords) Operation(op *history.Operation) {
 	case history.Unknown:
 		c.unknown += int64(p.Count)
 	}
-	s := c.partition(partition{p.Topic, p.Partition})
-	s.ops = append(s.ops, op)
+	c.partition(partition{p.Topic, p.Partition})
 }
 
 // incomplete tells that the history lacks operations.
@@ -114,7 +115,7 @@ func (c *ackedRecords) Finish() Verdict {
 	slices.SortFunc(parts, comparePartitions)
 	c.exempt = c.unsynced.exempt(c.faults)
 	for _, p := range parts {
-		a := audit{checker: c, partition: p, sends: c.partition(p), replicas: c.drains.replicas(p)}
+		a := audit{checker: c, partition: p, sends: c.partition(p), sent: c.ops.sends(p), replicas: c.drains.replicas(p)}
 		a.run()
 	}
 	c.audited.Store(true)
@@ -124,13 +125,11 @@ func (c *ackedRecords) Finish() Verdict {
 // unclaimedRecords are the acknowledged records of which nothing is claimed.
 func (c *ackedRecords) unclaimedRecords() (count int64) {
 	for p := range c.exempt {
-		if s := c.sends[p]; s != nil {
-			for _, op := range s.ops {
-				if op.Outcome == history.OK && op.Invoke <= c.unsynced.until[p] {
-					count += int64(op.Produce.Count)
-				}
+		c.ops.sends(p).each(func(_ int, op *history.Operation) {
+			if op.Outcome == history.OK && op.Invoke <= c.unsynced.until[p] {
+				count += int64(op.Produce.Count)
 			}
-		}
+		})
 	}
 	return count
 }

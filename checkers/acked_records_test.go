@@ -87,7 +87,7 @@ func (s *ledgerStory) drainAll() {
 	}
 }
 
-func (s *ledgerStory) judge() Verdict { return feed(newAckedRecords(&s.run), s.story) }
+func (s *ledgerStory) judge() Verdict { return feed(newAckedRecords(alone(&s.run)), s.story) }
 
 func TestAckedRecordsAccepts(t *testing.T) {
 	for name, more := range map[string]func(s *ledgerStory){
@@ -299,7 +299,7 @@ func TestACutHistoryAccusesNobodyOfAPhantom(t *testing.T) {
 	s.send(1, 4)
 	s.store(record{producer: 8, seq: 3})
 	s.drainAll()
-	c := newAckedRecords(&s.run)
+	c := newAckedRecords(alone(&s.run))
 	c.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
 	wants(t, feed(c, s.story), Inconclusive, "3 records that nobody is known to have sent")
 
@@ -308,7 +308,7 @@ func TestACutHistoryAccusesNobodyOfAPhantom(t *testing.T) {
 	s.attempt(8, 1, history.Failed)
 	s.store(record{producer: 8})
 	s.drainAll()
-	c = newAckedRecords(&s.run)
+	c = newAckedRecords(alone(&s.run))
 	c.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
 	wants(t, feed(c, s.story), Inconclusive, "3 records that nobody is known to have sent")
 }

@@ -29,6 +29,9 @@ const (
 type records struct {
 	pages      map[uint64]*recordsPage
 	idempotent bool // the producer was
+
+	number uint64 // of the page used last, and that page
+	used   *recordsPage
 }
 
 type recordsPage struct {
@@ -38,6 +41,9 @@ type recordsPage struct {
 
 func (r *records) page(seq uint64) (*recordsPage, int) {
 	n := seq / recordPage
+	if r.used != nil && r.number == n {
+		return r.used, int(seq % recordPage)
+	}
 	p := r.pages[n]
 	if p == nil {
 		p = new(recordsPage)
@@ -46,6 +52,7 @@ func (r *records) page(seq uint64) (*recordsPage, int) {
 		}
 		r.pages[n] = p
 	}
+	r.number, r.used = n, p
 	return p, int(seq % recordPage)
 }
 
@@ -53,7 +60,12 @@ func (r *records) flags(seq uint64) uint8 {
 	if r == nil {
 		return 0
 	}
-	if p := r.pages[seq/recordPage]; p != nil {
+	n := seq / recordPage
+	if r.used != nil && r.number == n {
+		return r.used.flags[seq%recordPage]
+	}
+	if p := r.pages[n]; p != nil {
+		r.number, r.used = n, p
 		return p.flags[seq%recordPage]
 	}
 	return 0
@@ -61,51 +73,62 @@ func (r *records) flags(seq uint64) uint8 {
 
 // source is where a value at an offset is known from.
 type source struct {
-	op   *history.Operation // an acknowledged produce, or a piece of the drain
-	node int32              // the replica read, 0 for an acknowledgement
+	piece *piece // of the drain; nil for an acknowledgement,
+	sent  *tape  // which stands on this tape
+	i     int32
+	node  int32 // the replica read, 0 for an acknowledgement
+}
+
+func (s source) known() bool { return s.piece != nil || s.sent != nil }
+
+// op is the operation; of a piece of the drain it may lack the spans.
+func (s source) op() *history.Operation {
+	if s.piece != nil {
+		return s.piece.op
+	}
+	return s.sent.at(int(s.i))
 }
 
 // value is what stands at an offset.
 type value struct {
 	producer producer
 	seq      uint64
-	from     source
-	set      bool
+	from     source // not known: nothing stands there
 }
 
 // offsets maps offsets to values, in pages as records does.
-type offsets struct{ pages map[int64]*[pageSize]value }
+type offsets struct {
+	pages map[int64]*[pageSize]value
+
+	number int64 // of the page used last, and that page
+	used   *[pageSize]value
+}
 
 // put sets the value at an offset if there is none, and answers what stands there.
 func (o *offsets) put(at int64, v value) value {
-	p := o.pages[at/pageSize]
-	if p == nil {
-		p = new([pageSize]value)
-		if o.pages == nil {
-			o.pages = map[int64]*[pageSize]value{}
+	if n := at / pageSize; o.used == nil || o.number != n {
+		p := o.pages[n]
+		if p == nil {
+			p = new([pageSize]value)
+			if o.pages == nil {
+				o.pages = map[int64]*[pageSize]value{}
+			}
+			o.pages[n] = p
 		}
-		o.pages[at/pageSize] = p
+		o.number, o.used = n, p
 	}
-	slot := &p[at%pageSize]
-	if !slot.set {
-		v.set = true
+	slot := &o.used[at%pageSize]
+	if !slot.from.known() {
 		*slot = v
 	}
 	return *slot
 }
 
-func (o *offsets) get(at int64) value {
-	if p := o.pages[at/pageSize]; p != nil {
-		return p[at%pageSize]
-	}
-	return value{}
-}
-
 // sends is what clients did to one partition.
 type sends struct {
-	ops       []*history.Operation
 	producers map[producer]*records // made when the partition is audited, and dropped then: one partition's at a time
 	truncated []int64               // log ends after truncations that brokers told of
+	failed    []int                 // numbers of the operations that surely failed, set by index
 }
 
 func (s *sends) records(p producer) *records {
@@ -118,11 +141,14 @@ func (s *sends) records(p producer) *records {
 }
 
 // index notes the outcomes of all produce operations, record by record.
-func (s *sends) index() {
-	s.producers = map[producer]*records{}
-	for _, op := range s.ops {
+func (s *sends) index(t *tape) {
+	s.producers, s.failed = map[producer]*records{}, nil
+	t.each(func(i int, op *history.Operation) {
 		s.note(op)
-	}
+		if op.Outcome == history.Failed {
+			s.failed = append(s.failed, i)
+		}
+	})
 }
 
 func (s *sends) note(op *history.Operation) {
@@ -138,9 +164,12 @@ func (s *sends) note(op *history.Operation) {
 	}
 	r := s.records(producer{p.Producer, p.Incarnation})
 	r.idempotent = r.idempotent || p.Idempotent
-	for i := range uint64(p.Count) {
-		page, n := r.page(p.FirstSeq + i)
-		page.flags[n] |= flag
+	for left, seq := max(0, p.Count), p.FirstSeq; left > 0; {
+		page, n := r.page(seq)
+		for ; left > 0 && n < recordPage; n++ {
+			page.flags[n] |= flag
+			left, seq = left-1, seq+1
+		}
 	}
 }
 

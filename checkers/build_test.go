@@ -107,6 +107,9 @@ func (s *story) op(op history.Operation) *history.Operation {
 	return &op
 }
 
+// alone is what a checker that is judged by itself shares with nobody. Its records wait in a spill, as those of a folder do.
+func alone(run *history.Run) *shared { return &shared{run: run, spill: newSpill()} }
+
 func feed(c Checker, s *story) Verdict {
 	for _, f := range s.faults {
 		c.Fault(f)

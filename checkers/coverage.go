@@ -17,7 +17,8 @@ type coverage struct {
 	ledger
 	run     *history.Run
 	leaders leaders
-	drains  drains
+	ops     *operations
+	drains  *drains
 	checks  []int64               // times of the periodic checks by an acting raft leader in the highest term seen so far
 	term    uint64                // highest seen in any event
 	created map[string][]creation // topic → the entries that auto-created it
@@ -33,9 +34,10 @@ type creation struct {
 	via  int32
 }
 
-func newCoverage(run *history.Run) *coverage {
+func newCoverage(s *shared) *coverage {
+	ops := s.operations()
 	return &coverage{
-		ledger: ledger{id: Coverage}, run: run, leaders: newLeaders(), drains: newDrains(run),
+		ledger: ledger{id: Coverage}, run: s.run, leaders: newLeaders(), ops: ops, drains: &ops.drains,
 		created: map[string][]creation{}, reached: map[string]bool{}, meta: map[string][]*history.Operation{},
 	}
 }
@@ -60,7 +62,7 @@ func (c *coverage) Event(e *history.Event) {
 }
 
 func (c *coverage) Operation(op *history.Operation) {
-	c.drains.add(op)
+	c.ops.take(op)
 	if op.Produce != nil && op.Outcome == history.OK {
 		c.acked += int64(op.Produce.Count)
 	}

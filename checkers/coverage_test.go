@@ -61,7 +61,7 @@ func fullRun() *story {
 
 func TestCoverageCountsWhatARunSaw(t *testing.T) {
 	s := fullRun()
-	v := feed(newCoverage(&s.run), s)
+	v := feed(newCoverage(alone(&s.run)), s)
 	wants(t, v, Holds, "the run saw all that it must see")
 	for _, m := range v.Measures {
 		if m.Seen != m.Needed {
@@ -141,7 +141,7 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := fullRun()
 			c.more(s)
-			wants(t, feed(newCoverage(&s.run), s), Inconclusive, c.reason)
+			wants(t, feed(newCoverage(alone(&s.run)), s), Inconclusive, c.reason)
 		})
 	}
 }
@@ -156,14 +156,14 @@ func TestFifteenSecondsProveNothing(t *testing.T) {
 		for range seen {
 			s.check(1, 1, history.RoleLeader)
 		}
-		wants(t, feed(newCoverage(&s.run), s), Inconclusive, fmt.Sprintf("intervals %d of 10", seen))
+		wants(t, feed(newCoverage(alone(&s.run)), s), Inconclusive, fmt.Sprintf("intervals %d of 10", seen))
 	}
 }
 
 // TestCoverageCountsAsTheRunLoopDoes: from the end of start to the end of the faults phase, in the highest term seen so far in any event.
 func TestCoverageCountsAsTheRunLoopDoes(t *testing.T) {
 	intervals := func(s *story) int64 {
-		return feed(newCoverage(&s.run), s).Measures[0].Seen
+		return feed(newCoverage(alone(&s.run)), s).Measures[0].Seen
 	}
 	s := newStory()
 	s.leads(1, 1)

@@ -3,6 +3,7 @@ package checkers
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"soak/history"
@@ -28,14 +29,15 @@ type replica struct {
 
 // drains is the final read of the record topics, piece by piece as it was done.
 type drains struct {
+	spill  *spill
 	want   []replica // by the run's description
-	pieces map[replica][]*history.Operation
+	pieces map[replica][]*piece
 	highs  map[partition]int64 // highest high watermark that any replica answered with
 	sorted bool
 }
 
-func newDrains(run *history.Run) drains {
-	d := drains{pieces: map[replica][]*history.Operation{}, highs: map[partition]int64{}}
+func newDrains(run *history.Run, s *spill) drains {
+	d := drains{spill: s, pieces: map[replica][]*piece{}, highs: map[partition]int64{}}
 	for _, t := range run.RecordTopics {
 		for p := range t.Partitions {
 			for _, n := range t.Replicas {
@@ -46,11 +48,61 @@ func newDrains(run *history.Run) drains {
 	return d
 }
 
+// piece is one operation of the final read. What it read of records may wait in a spill; its hashes stay.
+type piece struct {
+	*history.DrainOp // without spans and bad records, if these wait
+	op               *history.Operation
+	first            int64     // offset of its first span, -1 if it has none
+	holds            stretchOf // between its lowest and its highest offset
+	spill            *spill
+	at               int64
+	size             int
+}
+
+func (d *drains) piece(op *history.Operation) *piece {
+	x := &piece{DrainOp: op.Drain, op: op, first: -1, holds: stretchOf{math.MaxInt64, math.MinInt64}}
+	for i, s := range op.Drain.Spans {
+		if i == 0 {
+			x.first = s.Offset
+		}
+		x.holds = stretchOf{min(x.holds.from, s.Offset), max(x.holds.to, s.Offset+int64(s.Count))}
+	}
+	for _, b := range op.Drain.Bad {
+		x.holds = stretchOf{min(x.holds.from, b.Offset), max(x.holds.to, b.Offset+1)}
+	}
+	if d.spill == nil || len(op.Drain.Spans) == 0 || len(op.Drain.Bad) > 0 {
+		return x
+	}
+	data := appendSpans(nil, op.Drain.From, op.Drain.Spans)
+	x.spill, x.at, x.size = d.spill, d.spill.write(data), len(data)
+	head, drain := *op, *op.Drain
+	drain.Spans, drain.Stretches = nil, slices.Clone(drain.Stretches)
+	head.Drain = &drain
+	x.op, x.DrainOp = &head, &drain
+	return x
+}
+
+// read answers the spans of the piece, which are valid until the buffer is used again, and the buffer for the next.
+func (x *piece) read(buf *spanBuffer) []history.Span {
+	if x.spill == nil {
+		return x.DrainOp.Spans
+	}
+	buf.data = x.spill.read(x.at, x.size, buf.data[:0])
+	d := decoder(buf.data)
+	buf.spans = d.spans(x.From, buf.spans)
+	return buf.spans
+}
+
+type spanBuffer struct {
+	data  []byte
+	spans []history.Span
+}
+
 // add takes an operation; those that are no drain, or read nothing, are passed over.
 func (d *drains) add(op *history.Operation) {
 	if op.Drain != nil && op.Outcome == history.OK {
 		r := replica{partition{op.Drain.Topic, op.Drain.Partition}, op.Drain.Replica}
-		d.pieces[r] = append(d.pieces[r], op)
+		d.pieces[r] = append(d.pieces[r], d.piece(op))
 		d.highs[r.partition] = max(d.highs[r.partition], op.Drain.High)
 		d.sorted = false
 	}
@@ -61,23 +113,23 @@ func (d *drains) add(op *history.Operation) {
 func (d *drains) read(r replica) (next int64, end bool) {
 	if !d.sorted {
 		for _, pieces := range d.pieces {
-			slices.SortStableFunc(pieces, func(a, b *history.Operation) int { return cmp.Compare(a.Drain.From, b.Drain.From) })
+			slices.SortStableFunc(pieces, func(a, b *piece) int { return cmp.Compare(a.From, b.From) })
 		}
 		d.sorted = true
 	}
 	for _, op := range d.pieces[r] {
-		if op.Drain.From > next {
+		if op.From > next {
 			break
 		}
-		switch to := op.Drain.To; {
+		switch to := op.To; {
 		case to > next:
-			next, end = to, op.Drain.End
+			next, end = to, op.End
 		case to == next:
-			end = end || op.Drain.End
+			end = end || op.End
 		}
 	}
 	for _, op := range d.pieces[r] {
-		if op.Drain.To > next { // something was read behind the gap: the end is not here
+		if op.To > next { // something was read behind the gap: the end is not here
 			return next, false
 		}
 	}
@@ -88,7 +140,7 @@ func (d *drains) read(r replica) (next int64, end bool) {
 func (d *drains) high(r replica) int64 {
 	var high int64
 	for _, op := range d.pieces[r] {
-		high = max(high, op.Drain.High)
+		high = max(high, op.High)
 	}
 	return high
 }
@@ -130,7 +182,7 @@ func (d *drains) knownEnd(p partition) int64 {
 	for r, pieces := range d.pieces {
 		if r.partition == p {
 			for _, op := range pieces {
-				known = max(known, op.Drain.To, op.Drain.LogEnd, op.Drain.High)
+				known = max(known, op.To, op.LogEnd, op.High)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ const (
 type epochMonotonic struct {
 	ledger
 	run     *history.Run
-	lines   timelines
+	lines   *views
 	entries entriesByIndex
 	elected map[epochOf]*history.Event // by the log
 	leads   map[epochOf]*history.Event // by the first that says so of itself
@@ -40,18 +40,15 @@ type epochOf struct {
 	epoch int32
 }
 
-func newEpochMonotonic(run *history.Run) *epochMonotonic {
+func newEpochMonotonic(s *shared) *epochMonotonic {
 	return &epochMonotonic{
-		ledger: ledger{id: EpochMonotonic}, run: run, lines: newTimelines(),
+		ledger: ledger{id: EpochMonotonic}, run: s.run, lines: s.seen(),
 		elected: map[epochOf]*history.Event{}, leads: map[epochOf]*history.Event{}, told: map[string]bool{},
 	}
 }
 
 func (c *epochMonotonic) Event(e *history.Event) {
-	_, apply := e.Body.(*history.Apply)
-	_, view := e.Body.(*history.Partition)
-	_, state := e.Body.(*history.StateHash)
-	c.lines.see(e, apply || view || state)
+	c.lines.take(e)
 	c.entries.add(e)
 }
 

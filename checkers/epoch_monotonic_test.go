@@ -171,12 +171,12 @@ func TestEpochMonotonic(t *testing.T) {
 			s := newStory()
 			s.created()
 			c.tell(s)
-			wants(t, feed(newEpochMonotonic(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newEpochMonotonic(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 	s := newStory()
 	s.view(1, "leader", 1, 0, 0, 0, 0)
-	wants(t, feed(newEpochMonotonic(&s.run), s), NotApplicable, "do not tell")
+	wants(t, feed(newEpochMonotonic(alone(&s.run)), s), NotApplicable, "do not tell")
 }
 
 // BenchmarkCheckers judges a run of a hundred thousand events: reading it from its folder takes longer.

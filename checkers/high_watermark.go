@@ -22,9 +22,10 @@ const (
 type highWatermark struct {
 	ledger
 	run   *history.Run
-	lines timelines
+	lines *views
 	parts map[lived]*epochHighs
-	reads map[leaderOf][]*history.Operation
+	ops   *operations
+	read  map[partition]bool // partitions of which fetches were shown a high watermark
 
 	unsynced unsynced
 	exempt   map[partition]string // why nothing is claimed of what a partition's replicas hold
@@ -43,52 +44,76 @@ type epochHighs struct {
 	high, end map[int32]*history.Event
 }
 
-func newHighWatermark(run *history.Run) *highWatermark {
-	return &highWatermark{ledger: ledger{id: HighWatermark}, run: run, lines: newTimelines(), parts: map[lived]*epochHighs{}, reads: map[leaderOf][]*history.Operation{}, unsynced: newUnsynced(run)}
+func newHighWatermark(s *shared) *highWatermark {
+	return &highWatermark{ledger: ledger{id: HighWatermark}, run: s.run, lines: s.seen(), parts: map[lived]*epochHighs{}, ops: s.operations(), read: map[partition]bool{}, unsynced: newUnsynced(s.run)}
 }
 
 func (c *highWatermark) Event(e *history.Event) {
 	c.unsynced.see(e)
-	_, apply := e.Body.(*history.Apply)
-	_, view := e.Body.(*history.Partition)
-	_, state := e.Body.(*history.StateHash)
-	c.lines.see(e, apply || view || state)
+	c.lines.take(e)
 }
 
 func (c *highWatermark) Operation(op *history.Operation) {
-	f := op.Consume
-	if f == nil || op.Outcome != history.OK || op.Node == 0 || f.LeaderEpoch < 0 || f.High < 0 {
-		return
+	if f := op.Consume; f != nil {
+		c.ops.take(op)
+		if shown(op) {
+			c.fetches++
+			c.read[partition{f.Topic, f.Partition}] = true
+		}
 	}
-	c.fetches++
-	by := leaderOf{replica{partition{f.Topic, f.Partition}, op.Node}, f.LeaderEpoch}
-	c.reads[by] = append(c.reads[by], op)
+}
+
+// shown reports whether a fetch was shown a high watermark by a known leader.
+func shown(op *history.Operation) bool {
+	return op.Outcome == history.OK && op.Node != 0 && op.Consume.LeaderEpoch >= 0 && op.Consume.High >= 0
+}
+
+// fetched is a fetch that was shown a high watermark, with its number on the tape.
+type fetched struct {
+	invoke, complete, high int64
+	i                      int32
 }
 
 // staleReads asks that a fetch which began after another was answered, by the same leader in the same epoch, is shown no lower high watermark.
 // Across epochs and nodes nothing is claimed: a new leader learns it anew.
 func (c *highWatermark) staleReads() {
-	for _, reads := range c.reads {
-		answered := slices.Clone(reads)
-		slices.SortStableFunc(reads, func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
-		slices.SortStableFunc(answered, func(a, b *history.Operation) int { return cmp.Compare(a.Complete, b.Complete) })
-		var highest *history.Operation
-		for _, op := range reads {
-			for len(answered) > 0 && answered[0].Complete < op.Invoke {
-				if highest == nil || answered[0].Consume.High > highest.Consume.High {
-					highest = answered[0]
-				}
-				answered = answered[1:]
+	for p := range c.read {
+		t := c.ops.given[p]
+		by := map[leaderOf][]fetched{}
+		t.each(func(i int, op *history.Operation) {
+			if f := op.Consume; shown(op) {
+				l := leaderOf{replica{p, op.Node}, f.LeaderEpoch}
+				by[l] = append(by[l], fetched{op.Invoke, op.Complete, f.High, int32(i)})
 			}
-			if highest == nil || op.Consume.High >= highest.Consume.High {
-				continue
-			}
-			c.violate(Violation{
-				Kind: KindStaleRead, Time: op.Complete, Nodes: []int32{op.Node}, Operations: []string{highest.ID, op.ID}, Evidence: []string{opLine(highest), opLine(op)},
-				Sentence: fmt.Sprintf("n%d, leader of %s in epoch %d, showed a consumer the high watermark %d after it had shown %d",
-					op.Node, partition{op.Consume.Topic, op.Consume.Partition}, op.Consume.LeaderEpoch, op.Consume.High, highest.Consume.High),
-			})
+		})
+		for _, reads := range by {
+			c.staleOf(t, reads)
 		}
+	}
+}
+
+// staleOf judges the fetches from one leader in one epoch.
+func (c *highWatermark) staleOf(t *tape, reads []fetched) {
+	answered := slices.Clone(reads)
+	slices.SortStableFunc(reads, func(a, b fetched) int { return cmp.Compare(a.invoke, b.invoke) })
+	slices.SortStableFunc(answered, func(a, b fetched) int { return cmp.Compare(a.complete, b.complete) })
+	var highest *fetched
+	for i := range reads {
+		for len(answered) > 0 && answered[0].complete < reads[i].invoke {
+			if highest == nil || answered[0].high > highest.high {
+				highest = &answered[0]
+			}
+			answered = answered[1:]
+		}
+		if highest == nil || reads[i].high >= highest.high || c.counted() {
+			continue
+		}
+		before, op := t.at(int(highest.i)), t.at(int(reads[i].i))
+		c.violate(Violation{
+			Kind: KindStaleRead, Time: op.Complete, Nodes: []int32{op.Node}, Operations: []string{before.ID, op.ID}, Evidence: []string{opLine(before), opLine(op)},
+			Sentence: fmt.Sprintf("n%d, leader of %s in epoch %d, showed a consumer the high watermark %d after it had shown %d",
+				op.Node, partition{op.Consume.Topic, op.Consume.Partition}, op.Consume.LeaderEpoch, op.Consume.High, before.Consume.High),
+		})
 	}
 }
 

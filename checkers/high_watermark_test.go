@@ -113,7 +113,7 @@ func TestHighWatermark(t *testing.T) {
 			s := newStory()
 			s.created()
 			c.tell(s)
-			wants(t, feed(newHighWatermark(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newHighWatermark(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,12 @@ import (
 // ReportFormat is the version of verdict.json.
 const ReportFormat = 1
 
-// finishBudget bounds one checker's judging. It is a backstop far above what any takes: budgets that decide
-// anything are counted in work, or a slow machine would give another verdict on the same folder.
-const finishBudget = 2 * time.Minute
+// finishBudget bounds one checker's judging, and recordBudget gives it more for each record of a long run. It is a backstop far above what any takes: budgets that
+// decide anything are counted in work, or a slow machine would give another verdict on the same folder.
+const (
+	finishBudget = 2 * time.Minute
+	recordBudget = 20 * time.Microsecond
+)
 
 // Report is the judgement of a run: verdict.json.
 type Report struct {
@@ -47,8 +51,20 @@ type Pictures map[string][]byte
 // Judge reads the run folder dir and feeds every checker of this version. The same folder gives the same report, byte for
 // byte. An error means that the folder cannot be read (a *history.DamageError names the line); a checker that crashes or
 // runs out of its budget is Inconclusive in the report and hides no other.
+//
+// Settled records wait in a temporary file, which is made in the run folder or, if that cannot be written to, where the system has its temporary files, once there are
+// more than a few megabytes of them. It has no name, and ends with this call or with the process.
 func Judge(dir string, run *history.Run) (*Report, Pictures, error) {
-	return judge(dir, run, New(run))
+	return judgeOn(dir, &shared{run: run, spill: newSpill(dir, os.TempDir())})
+}
+
+func judgeOn(dir string, s *shared) (*Report, Pictures, error) {
+	defer s.spill.close()
+	r, pictures, err := judge(dir, s.run, newOn(s))
+	if failed := s.spill.failed(); err == nil && failed != nil {
+		return nil, nil, fmt.Errorf("judging the run in %s: %w", dir, failed)
+	}
+	return r, pictures, err
 }
 
 func judge(dir string, run *history.Run, cs []Checker) (*Report, Pictures, error) {
@@ -71,6 +87,7 @@ type Feeder struct {
 	run    *history.Run
 	guards []*guard
 	faults []*history.Fault
+	fed    int64 // events and operations
 }
 
 // NewFeeder makes every checker of this version for a run. The description must be complete when Report is called.
@@ -86,6 +103,7 @@ func newFeeder(run *history.Run, cs []Checker) *Feeder {
 
 // Event shows every checker an event. They may keep the pointer.
 func (f *Feeder) Event(e *history.Event) {
+	f.fed++
 	for _, g := range f.guards {
 		g.do(func() { g.checker.Event(e) })
 	}
@@ -93,6 +111,7 @@ func (f *Feeder) Event(e *history.Event) {
 
 // Operation shows every checker an operation. They may keep the pointer.
 func (f *Feeder) Operation(op *history.Operation) {
+	f.fed++
 	for _, g := range f.guards {
 		g.do(func() { g.checker.Operation(op) })
 	}
@@ -148,7 +167,7 @@ func (f *Feeder) report(notes history.Notes) (*Report, Pictures) {
 		if c, ok := g.checker.(interface{ incomplete(history.Notes) }); ok {
 			g.do(func() { c.incomplete(lacking) })
 		}
-		r.Verdicts = append(r.Verdicts, g.finish())
+		r.Verdicts = append(r.Verdicts, g.finish(finishBudget+time.Duration(f.fed)*recordBudget))
 	}
 	for i := range r.Verdicts {
 		for k := range r.Verdicts[i].Violations {
@@ -244,7 +263,7 @@ func (g *guard) do(f func()) {
 }
 
 // finish gets the verdict, within the budget. A checker that does not come back is left behind.
-func (g *guard) finish() Verdict {
+func (g *guard) finish(budget time.Duration) Verdict {
 	done := make(chan Verdict, 1)
 	var v Verdict
 	if g.why == "" {
@@ -257,7 +276,7 @@ func (g *guard) finish() Verdict {
 			}
 			done <- v
 		}()
-		timer := time.NewTimer(finishBudget)
+		timer := time.NewTimer(budget)
 		defer timer.Stop()
 		select {
 		case v = <-done:

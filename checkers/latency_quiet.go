@@ -3,6 +3,7 @@ package checkers
 import (
 	"cmp"
 	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -26,13 +27,12 @@ const (
 // time-out is right in everything but its time.
 type latencyQuiet struct {
 	recovery // what is known of faults, stalls and the end of the load
-	writes   []*history.Operation
-	reads    []*history.Operation
+	parts    map[partition]bool
 }
 
-func newLatencyQuiet(run *history.Run) *latencyQuiet {
-	c := &latencyQuiet{recovery: *newRecovery(&history.Run{})}
-	c.ledger, c.run = ledger{id: LatencyQuiet}, run
+func newLatencyQuiet(s *shared) *latencyQuiet {
+	c := &latencyQuiet{recovery: *newRecovery(&shared{run: &history.Run{}}), parts: map[partition]bool{}}
+	c.ledger, c.run, c.ops = ledger{id: LatencyQuiet}, s.run, s.operations()
 	return c
 }
 
@@ -40,12 +40,14 @@ func newLatencyQuiet(run *history.Run) *latencyQuiet {
 func (c *latencyQuiet) Operation(op *history.Operation) {
 	c.lastOp = max(c.lastOp, op.Complete)
 	switch {
-	case op.Complete == 0:
-	case op.Produce != nil && op.Produce.Acks == allReplicas && op.Outcome != history.Failed:
-		c.writes = append(c.writes, op)
-	case op.Consume != nil && op.Outcome == history.OK && len(op.Consume.Spans) > 0:
-		c.reads = append(c.reads, op)
+	case op.Produce != nil:
+		c.parts[partition{op.Produce.Topic, op.Produce.Partition}] = true
+	case op.Consume != nil:
+		c.parts[partition{op.Consume.Topic, op.Consume.Partition}] = true
+	default:
+		return
 	}
+	c.ops.take(op)
 }
 
 // quiet is the time of the load without faults, without what follows one until the ISRs must be full, and without a core serving alone.
@@ -55,68 +57,149 @@ func (c *latencyQuiet) quiet() []window {
 
 // timed is an operation with how long it took, by the measure of its kind.
 type timed struct {
-	op   *history.Operation
-	took int64
+	invoke, complete, took int64
+	on                     *tape
+	i                      int32
 }
 
-// within are those that ran in one of the windows from beginning to end.
-func within(windows []window, all []timed) []timed {
-	slices.SortFunc(all, func(a, b timed) int {
-		return cmp.Or(cmp.Compare(a.op.Invoke, b.op.Invoke), cmp.Compare(a.op.ID, b.op.ID))
-	})
-	var out []timed
-	for _, x := range all {
-		for len(windows) > 0 && windows[0].to < x.op.Invoke {
-			windows = windows[1:]
-		}
-		if len(windows) > 0 && x.op.Invoke >= windows[0].from && x.op.Complete <= windows[0].to {
-			out = append(out, x)
-		}
+func (x timed) op() *history.Operation { return x.on.at(int(x.i)) }
+
+// timings shows operations of one kind, the same each time.
+type timings func(yield func(timed))
+
+// within are those that ran in one of the windows, which are disjoint and ascending, from beginning to end.
+func within(windows []window, all timings) timings {
+	return func(yield func(timed)) {
+		all(func(x timed) {
+			i, _ := slices.BinarySearchFunc(windows, x.invoke, func(w window, t int64) int { return cmp.Compare(w.to, t) })
+			if i < len(windows) && x.invoke >= windows[i].from && x.complete <= windows[i].to {
+				yield(x)
+			}
+		})
 	}
-	return out
 }
 
-func (c *latencyQuiet) timedWrites() []timed {
-	out := make([]timed, len(c.writes))
-	for i, op := range c.writes {
-		out[i] = timed{op, op.Complete - op.Invoke}
+// written reports whether an operation is a write whose time counts.
+func written(op *history.Operation) bool {
+	return op.Complete != 0 && op.Produce.Acks == allReplicas && op.Outcome != history.Failed
+}
+
+func (c *latencyQuiet) timedWrites(yield func(timed)) {
+	for p := range c.parts {
+		t := c.ops.sends(p)
+		t.each(func(i int, op *history.Operation) {
+			if written(op) {
+				yield(timed{op.Invoke, op.Complete, op.Complete - op.Invoke, t, int32(i)})
+			}
+		})
 	}
-	return out
+}
+
+// acknowledged is offsets with when that was told.
+type acknowledged struct {
+	first, complete int64
+	count           int32
 }
 
 // timedReads are fetches by how late they brought their first record: counted from when it had been acknowledged, or the fetch was sent, if that was
 // later. Long polls may wait for as long as there is nothing to give.
-func (c *latencyQuiet) timedReads() []timed {
-	acked := map[partition][]*history.Operation{}
-	for _, op := range c.writes {
-		if p := op.Produce; op.Outcome == history.OK && p.Count > 0 && offsetOf(p, 0) >= 0 {
-			at := partition{p.Topic, p.Partition}
-			acked[at] = append(acked[at], op)
+func (c *latencyQuiet) timedReads(yield func(timed)) {
+	var acked []acknowledged
+	for p := range c.parts {
+		t := c.ops.given[p]
+		if t.len() == 0 {
+			continue
 		}
-	}
-	for _, ops := range acked {
-		slices.SortFunc(ops, func(a, b *history.Operation) int { return cmp.Compare(offsetOf(a.Produce, 0), offsetOf(b.Produce, 0)) })
-	}
-	var out []timed
-	for _, op := range c.reads {
-		first := op.Consume.Spans[0].Offset
-		ops := acked[partition{op.Consume.Topic, op.Consume.Partition}]
-		at, exact := slices.BinarySearchFunc(ops, first, func(w *history.Operation, offset int64) int { return cmp.Compare(offsetOf(w.Produce, 0), offset) })
-		if !exact {
-			at--
+		acked = acked[:0]
+		c.ops.sends(p).each(func(_ int, op *history.Operation) {
+			if s := op.Produce; written(op) && op.Outcome == history.OK && s.Count > 0 && offsetOf(s, 0) >= 0 {
+				acked = append(acked, acknowledged{offsetOf(s, 0), op.Complete, s.Count})
+			}
+		})
+		by := func(a, b acknowledged) int { return cmp.Compare(a.first, b.first) }
+		if !slices.IsSortedFunc(acked, by) {
+			slices.SortFunc(acked, by)
 		}
-		if at >= 0 && first < offsetOf(ops[at].Produce, 0)+int64(ops[at].Produce.Count) {
-			out = append(out, timed{op, max(0, op.Complete-max(op.Invoke, ops[at].Complete))})
-		}
+		t.each(func(i int, op *history.Operation) {
+			if op.Complete == 0 || !gave(op) {
+				return
+			}
+			first := op.Consume.Spans[0].Offset
+			at, exact := slices.BinarySearchFunc(acked, first, func(w acknowledged, offset int64) int { return cmp.Compare(w.first, offset) })
+			if !exact {
+				at--
+			}
+			if at >= 0 && first < acked[at].first+int64(acked[at].count) {
+				yield(timed{op.Invoke, op.Complete, max(0, op.Complete-max(op.Invoke, acked[at].complete)), t, int32(i)})
+			}
+		})
 	}
-	return out
 }
 
-// p99 by nearest rank; all is sorted by it.
-func p99(all []timed) timed {
-	slices.SortFunc(all, func(a, b timed) int { return cmp.Or(cmp.Compare(a.took, b.took), cmp.Compare(a.op.ID, b.op.ID)) })
-	return all[(len(all)*99+99)/100-1]
+// ranked is what is asked of timings: how many they are, their p99 by nearest rank, and the longest.
+type ranked struct {
+	count        int
+	p99, slowest timed
 }
+
+// octave is into how many cells each doubling of a time is cut where times are counted.
+const octave = 64
+
+// cell numbers times so that a longer one has no lower number.
+func cell(took int64) int {
+	if took < octave {
+		return int(max(0, took))
+	}
+	shift := bits.Len64(uint64(took)) - bits.Len64(octave)
+	return shift*octave + int(took>>shift)
+}
+
+// rank looks twice: it counts, then orders the few around the rank. Of two that took as long the one with the higher ID is the longer.
+func rank(all timings) ranked {
+	var r ranked
+	cells := make([]int, 64*octave)
+	all(func(x timed) {
+		r.count++
+		cells[cell(x.took)]++
+	})
+	if r.count == 0 {
+		return r
+	}
+	below, of := (r.count*99+99)/100-1, 0
+	for ; below >= cells[of]; of++ {
+		below -= cells[of]
+	}
+	last := len(cells) - 1
+	for cells[last] == 0 {
+		last--
+	}
+	var near, far []timed
+	longest := int64(-1)
+	all(func(x timed) {
+		n := cell(x.took)
+		if n == of {
+			near = append(near, x)
+		}
+		if n == last && x.took >= longest {
+			if x.took > longest {
+				longest, far = x.took, far[:0]
+			}
+			far = append(far, x)
+		}
+	})
+	slices.SortFunc(near, func(a, b timed) int { return cmp.Compare(a.took, b.took) })
+	r.p99 = near[below]
+	same := slices.DeleteFunc(slices.Clone(near), func(x timed) bool { return x.took != r.p99.took })
+	before, _ := slices.BinarySearchFunc(near, r.p99.took, func(x timed, took int64) int { return cmp.Compare(x.took, took) })
+	if r.p99.took > int64(quietBound) { // it will be evidence
+		slices.SortFunc(same, byID)
+		slices.SortFunc(far, byID)
+	}
+	r.p99, r.slowest = same[below-before], far[len(far)-1]
+	return r
+}
+
+func byID(a, b timed) int { return cmp.Compare(a.op().ID, b.op().ID) }
 
 // stallWindow is time in which the machine, or a node that no fault held, stood still, with what that may have slowed before and after.
 type stallWindow struct {
@@ -147,8 +230,8 @@ func (c *latencyQuiet) stallWindows() []stallWindow {
 
 // judge holds the p99 of one kind to the bound. What ran near a stall of the machine is left out, and if that alone brings it below the bound, the
 // stall is named.
-func (c *latencyQuiet) judge(what string, all []timed) {
-	at := p99(all)
+func (c *latencyQuiet) judge(what string, all timings, r ranked) {
+	at := r.p99
 	if at.took <= int64(quietBound) {
 		return
 	}
@@ -156,29 +239,44 @@ func (c *latencyQuiet) judge(what string, all []timed) {
 		return fmt.Sprintf("the p99 of %d %s in fault-free time is %s, above %s", n, what, time.Duration(took).Round(time.Millisecond), quietBound)
 	}
 	if c.run.HarnessError != "" {
-		c.excused = append(c.excused, sentence(len(all), at.took)+"; the harness failed: "+c.run.HarnessError)
+		c.excused = append(c.excused, sentence(r.count, at.took)+"; the harness failed: "+c.run.HarnessError)
 		return
 	}
 	var stall *history.Event
 	stalls := c.stallWindows()
-	rest := slices.DeleteFunc(slices.Clone(all), func(x timed) bool {
-		i, _ := slices.BinarySearchFunc(stalls, x.op.Invoke, func(w stallWindow, t int64) int { return cmp.Compare(w.to, t) })
-		if i == len(stalls) || stalls[i].from > x.op.Complete {
-			return false
+	slowedBy := func(x timed) *history.Event {
+		i, _ := slices.BinarySearchFunc(stalls, x.invoke, func(w stallWindow, t int64) int { return cmp.Compare(w.to, t) })
+		if i == len(stalls) || stalls[i].from > x.complete {
+			return nil
 		}
-		if x.took > int64(quietBound) {
-			stall = stalls[i].event
+		return stalls[i].event
+	}
+	var longest timed // of those that a stall may have slowed: its stall is named
+	all(func(x timed) {
+		e := slowedBy(x)
+		if e == nil || x.took <= int64(quietBound) {
+			return
 		}
-		return true
+		if stall == nil || x.took > longest.took || x.took == longest.took && byID(x, longest) > 0 {
+			stall, longest = e, x
+		}
 	})
-	if stall != nil && (len(rest) < quietSamples || p99(rest).took <= int64(quietBound)) {
-		c.excused = append(c.excused, sentence(len(all), at.took)+"; the machine stalled meanwhile: "+eventLine(stall))
+	rest := rank(func(yield func(timed)) {
+		all(func(x timed) {
+			if slowedBy(x) == nil {
+				yield(x)
+			}
+		})
+	})
+	if stall != nil && (rest.count < quietSamples || rest.p99.took <= int64(quietBound)) {
+		c.excused = append(c.excused, sentence(r.count, at.took)+"; the machine stalled meanwhile: "+eventLine(stall))
 		return
 	}
-	at = p99(rest)
-	v := Violation{Kind: KindSlowInQuiet, Time: at.op.Complete, Sentence: sentence(len(rest), at.took)}
-	for _, x := range []timed{at, rest[len(rest)-1]} {
-		v.Operations, v.Evidence = append(v.Operations, x.op.ID), append(v.Evidence, opLine(x.op))
+	at = rest.p99
+	v := Violation{Kind: KindSlowInQuiet, Time: at.complete, Sentence: sentence(rest.count, at.took)}
+	for _, x := range []timed{at, rest.slowest} {
+		op := x.op()
+		v.Operations, v.Evidence = append(v.Operations, op.ID), append(v.Evidence, opLine(op))
 	}
 	c.violate(v)
 }
@@ -194,20 +292,24 @@ func (c *latencyQuiet) Finish() Verdict {
 	var few string
 	for _, kind := range []struct {
 		what  string
-		timed []timed
-	}{{"acks=all writes", c.timedWrites()}, {"reads of acknowledged records", c.timedReads()}} {
-		all := within(windows, kind.timed)
-		if len(all) < quietSamples {
+		timed timings
+	}{{"acks=all writes", c.timedWrites}, {"reads of acknowledged records", c.timedReads}} {
+		var all timings
+		var r ranked
+		if len(windows) > 0 {
+			all = within(windows, kind.timed)
+			r = rank(all)
+		}
+		if r.count < quietSamples {
 			if few == "" {
-				few = fmt.Sprintf("%d %s were seen in fault-free time, and %d are needed", len(all), kind.what, quietSamples)
+				few = fmt.Sprintf("%d %s were seen in fault-free time, and %d are needed", r.count, kind.what, quietSamples)
 			}
 			continue
 		}
-		judged += int64(len(all))
-		c.judge(kind.what, all)
-		at := p99(all)
-		measures = append(measures, Measure{Name: "p99 of " + kind.what, Seen: time.Duration(at.took).Milliseconds(), Unit: "ms"},
-			Measure{Name: "slowest of " + kind.what, Seen: time.Duration(all[len(all)-1].took).Milliseconds(), Unit: "ms"})
+		judged += int64(r.count)
+		c.judge(kind.what, all, r)
+		measures = append(measures, Measure{Name: "p99 of " + kind.what, Seen: time.Duration(r.p99.took).Milliseconds(), Unit: "ms"},
+			Measure{Name: "slowest of " + kind.what, Seen: time.Duration(r.slowest.took).Milliseconds(), Unit: "ms"})
 	}
 	v := c.verdict(judged, "operations in fault-free time", fmt.Sprintf("the p99 of %s in fault-free time is within %s", plural(judged, "operation"), quietBound), c.excused)
 	switch {

@@ -112,7 +112,7 @@ func TestLatencyQuiet(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := calmRun()
 			c.more(s)
-			wants(t, feed(newLatencyQuiet(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newLatencyQuiet(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }
@@ -121,6 +121,6 @@ func TestLatencyQuietOfFewOperations(t *testing.T) {
 	s := calmRun()
 	s.ops = s.ops[:2*(quietSamples-1)]
 	s.delay(2, 0, time.Minute, 3*time.Second, false)
-	v := feed(newLatencyQuiet(&s.run), s)
+	v := feed(newLatencyQuiet(alone(&s.run)), s)
 	wants(t, v, NotApplicable, fmt.Sprintf("%d acks=all writes were seen in fault-free time, and %d are needed", quietSamples-1, quietSamples))
 }

@@ -42,6 +42,15 @@ func (l *ledger) violate(v Violation) {
 	}
 }
 
+// counted reports whether a further violation is only counted, and counts it: its evidence need not be fetched.
+func (l *ledger) counted() bool {
+	if len(l.found) < maxViolations {
+		return false
+	}
+	l.total++
+	return true
+}
+
 // Violations implements Checker.
 func (l *ledger) Violations() []Violation {
 	for ; l.attached < len(l.found); l.attached++ {

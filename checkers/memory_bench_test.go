@@ -70,7 +70,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkMemory says what each checker keeps alone of a run that goes on: bytes a record, most of which it shares with the others. `all` is what they keep together.
+// BenchmarkMemory says what each checker keeps in memory, alone, of a run that goes on and is judged from its folder: bytes a record, most of which it shares with the others. `all` is what they keep together.
 //
 //	go test ./checkers -run xxx -bench Memory -benchtime 1x
 func BenchmarkMemory(b *testing.B) {
@@ -88,9 +88,17 @@ func BenchmarkMemory(b *testing.B) {
 		}
 	}
 	for _, e := range catalogue() {
-		b.Run(e.ID, func(b *testing.B) { kept(b, func() Checker { return e.make(&shared{run: run}) }) })
+		b.Run(e.ID, func(b *testing.B) { kept(b, func() Checker { return e.make(spilling(b, run)) }) })
 	}
-	b.Run("all", func(b *testing.B) { kept(b, func() Checker { return everyChecker(New(run)) }) })
+	b.Run("all", func(b *testing.B) { kept(b, func() Checker { return everyChecker(newOn(spilling(b, run))) }) })
+}
+
+// spilling is what checkers of a run share whose records wait in a spill.
+func spilling(b *testing.B, run *history.Run) *shared {
+	s := newSpill(b.TempDir())
+	s.limit = spillWrite // what it holds at most is no part of what grows
+	b.Cleanup(s.close)
+	return &shared{run: run, spill: s}
 }
 
 // everyChecker is all of them as one.

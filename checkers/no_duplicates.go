@@ -42,13 +42,18 @@ func (c *noDuplicates) Finish() Verdict {
 		return Verdict{Checker: c.id, CheckedWhat: "records of idempotent producers", Reason: "acked-records, which reads the logs for it, did not come to its end"}
 	}
 	found := slices.DeleteFunc(slices.Clone(c.records.repeats), func(r repeat) bool { return c.records.exempt[r.partition] != "" })
+	var runs []repeats
 	for i := 0; i < len(found); {
 		n := 1
-		for i+n < len(found) && found[i+n].follows(found[i], n) {
+		for i+n < len(found) && found[i+n].follows(&found[i], n) {
 			n++
 		}
-		c.duplicate(found[i], n)
+		runs = append(runs, repeats{repeat: found[i], count: n})
 		i += n
+	}
+	c.senders(runs)
+	for i := range runs {
+		c.duplicate(&runs[i])
 	}
 	var missing []string
 	if c.sent > 0 {
@@ -66,12 +71,46 @@ func (c *noDuplicates) Finish() Verdict {
 }
 
 // follows reports whether r is the n-th record of a run that begins with first.
-func (r repeat) follows(first repeat, n int) bool {
+func (r repeat) follows(first *repeat, n int) bool {
 	return r.partition == first.partition && r.producer == first.producer && r.from.node == first.from.node &&
 		r.seq == first.seq+uint64(n) && r.first == first.first+int64(n) && r.again == first.again+int64(n)
 }
 
-func (c *noDuplicates) duplicate(r repeat, n int) {
+// repeats is a run of them, with the operations that sent the first.
+type repeats struct {
+	repeat
+	count   int
+	senders []*history.Operation
+}
+
+// senders finds who sent the first of each run that will be told of, in one pass over each partition.
+func (c *noDuplicates) senders(runs []repeats) {
+	wanted := map[partition]map[producer][]*repeats{}
+	for i := range runs[:min(len(runs), maxViolations)] {
+		r := &runs[i]
+		if wanted[r.partition] == nil {
+			wanted[r.partition] = map[producer][]*repeats{}
+		}
+		wanted[r.partition][r.producer] = append(wanted[r.partition][r.producer], r)
+	}
+	for p, of := range wanted {
+		t := c.records.ops.sends(p)
+		t.each(func(i int, op *history.Operation) {
+			sent := op.Produce
+			for _, r := range of[producerOf(sent)] {
+				if r.seq >= sent.FirstSeq && r.seq < sent.FirstSeq+uint64(sent.Count) {
+					r.senders = append(r.senders, t.at(i))
+				}
+			}
+		})
+	}
+}
+
+func (c *noDuplicates) duplicate(r *repeats) {
+	if c.counted() {
+		return
+	}
+	n := r.count
 	what, first, again := fmt.Sprintf("sequence %d", r.seq), fmt.Sprint(r.first), fmt.Sprint(r.again)
 	if n > 1 {
 		last := int64(n) - 1
@@ -79,18 +118,16 @@ func (c *noDuplicates) duplicate(r repeat, n int) {
 		first, again = fmt.Sprintf("%d to %d", r.first, r.first+last), fmt.Sprintf("%d to %d", r.again, r.again+last)
 	}
 	v := Violation{
-		Kind: KindDuplicate, Time: r.from.op.Complete, Nodes: []int32{r.from.node},
+		Kind: KindDuplicate, Time: r.from.op().Complete, Nodes: []int32{r.from.node},
 		Sentence: fmt.Sprintf("%s holds %s of the idempotent producer %d.%d twice: at %s, and again at %s on n%d",
 			r.partition, what, r.producer.id, r.producer.incarnation, first, again, r.from.node),
 	}
-	for _, op := range c.records.sends[r.partition].ops {
-		if p := op.Produce; producerOf(p) == r.producer && r.seq >= p.FirstSeq && r.seq < p.FirstSeq+uint64(p.Count) {
-			v.Time = op.Complete // when it was over for its client
-			v.Operations = append(v.Operations, op.ID)
-			v.Evidence = append(v.Evidence, opLine(op))
-		}
+	for _, op := range r.senders {
+		v.Time = op.Complete // when it was over for its client
+		v.Operations = append(v.Operations, op.ID)
+		v.Evidence = append(v.Evidence, opLine(op))
 	}
-	cite(&v, source{holding(c.records.drains.pieces[replica{r.partition, r.from.node}], r.first), r.from.node}, r.first)
+	cite(&v, source{piece: holding(c.records.drains.pieces[replica{r.partition, r.from.node}], r.first), node: r.from.node}, r.first)
 	cite(&v, r.from, r.again)
 	c.violate(v)
 }

@@ -16,7 +16,7 @@ func (s *ledgerStory) idempotent(producer uint32) {
 }
 
 func (s *ledgerStory) judgeDuplicates() Verdict {
-	acked := newAckedRecords(&s.run)
+	acked := newAckedRecords(alone(&s.run))
 	c := newNoDuplicates(acked)
 	feed(acked, s.story)
 	return feed(c, s.story)
@@ -116,11 +116,11 @@ func TestNoDuplicatesCannotTell(t *testing.T) {
 	s.drain(2, 0, 4, 4, true)
 	wants(t, s.judgeDuplicates(), Inconclusive, "orders-0 on n3 was never read")
 	s.drain(3, 0, 4, 4, true)
-	acked := newAckedRecords(&s.run)
+	acked := newAckedRecords(alone(&s.run))
 	acked.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
 	feed(acked, s.story)
 	wants(t, feed(newNoDuplicates(acked), s.story), Inconclusive, "the history is cut")
-	c := newNoDuplicates(newAckedRecords(&s.run)) // which did not come to its end
+	c := newNoDuplicates(newAckedRecords(alone(&s.run))) // which did not come to its end
 	wants(t, feed(c, s.story), Inconclusive, "acked-records, which reads the logs for it, did not come to its end")
 }
 
@@ -187,7 +187,7 @@ func TestRecordOrder(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStory()
 			c.tell(s)
-			wants(t, feed(newRecordOrder(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newRecordOrder(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }
@@ -197,18 +197,18 @@ func TestRecordOrderKeepsToTheContract(t *testing.T) {
 	s.sendTimes(1, 0, 1, 10, 20, 5)
 	s.sendTimes(1, 1, 1, 30, 40, 3)
 	s.run.Contract.Unclean = true
-	wants(t, feed(newRecordOrder(&s.run), s), NotApplicable, "unclean elections")
+	wants(t, feed(newRecordOrder(alone(&s.run)), s), NotApplicable, "unclean elections")
 	s.run.Contract.Unclean, s.run.Contract.Acks = false, 1
 	for _, op := range s.ops {
 		op.Produce.Acks = 1
 	}
-	wants(t, feed(newRecordOrder(&s.run), s), NotApplicable, "acks=1")
+	wants(t, feed(newRecordOrder(alone(&s.run)), s), NotApplicable, "acks=1")
 }
 
 func TestRecordOrderOfACutHistory(t *testing.T) {
 	s := newStory()
 	s.sendTimes(1, 0, 1, 10, 20, 5)
-	c := newRecordOrder(&s.run)
+	c := newRecordOrder(alone(&s.run))
 	c.incomplete(history.Notes{Truncated: []string{history.HistoryFile}})
 	wants(t, feed(c, s), Inconclusive, "the history is cut")
 }
@@ -229,10 +229,10 @@ func TestOrderOfUnsyncedReplicas(t *testing.T) {
 	s.created()
 	s.sendTimes(1, 0, 1, 10, 20, 5)
 	s.sendTimes(1, 1, 1, 30, 40, 3)
-	wants(t, feed(newRecordOrder(&s.run), s.story), Violated, "", KindRealTime)
+	wants(t, feed(newRecordOrder(alone(&s.run)), s.story), Violated, "", KindRealTime)
 	s.lastLosesPower(2, "power-loss")
-	wants(t, feed(newRecordOrder(&s.run), s.story), Inconclusive, "nothing is claimed of orders-0")
+	wants(t, feed(newRecordOrder(alone(&s.run)), s.story), Inconclusive, "nothing is claimed of orders-0")
 	other := s.sendTimes(1, 0, 1, 50, 60, 0)
 	other.Produce.Partition = 1
-	wants(t, feed(newRecordOrder(&s.run), s.story), Holds, "all of 1 acknowledged record stand in the order in which they were sent; nothing is claimed of orders-0")
+	wants(t, feed(newRecordOrder(alone(&s.run)), s.story), Holds, "all of 1 acknowledged record stand in the order in which they were sent; nothing is claimed of orders-0")
 }

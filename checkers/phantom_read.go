@@ -3,6 +3,7 @@ package checkers
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"soak/history"
@@ -20,41 +21,48 @@ const (
 type phantomRead struct {
 	ledger
 	run      *history.Run
-	drains   drains
+	ops      *operations
+	drains   *drains
 	unsynced unsynced
-	given    map[partition][]*history.Operation
+	given    map[partition]bool // partitions of which records were given
+	buf      spanBuffer
 
 	records, unknown int64
 }
 
-func newPhantomRead(run *history.Run) *phantomRead {
-	return &phantomRead{ledger: ledger{id: PhantomRead}, run: run, drains: newDrains(run), unsynced: newUnsynced(run), given: map[partition][]*history.Operation{}}
+func newPhantomRead(s *shared) *phantomRead {
+	ops := s.operations()
+	return &phantomRead{ledger: ledger{id: PhantomRead}, run: s.run, ops: ops, drains: &ops.drains, unsynced: newUnsynced(s.run), given: map[partition]bool{}}
 }
 
 func (c *phantomRead) Event(e *history.Event) { c.unsynced.see(e) }
 
 func (c *phantomRead) Operation(op *history.Operation) {
-	c.drains.add(op)
-	if f := op.Consume; f != nil && op.Outcome == history.OK && len(f.Spans) > 0 {
-		p := partition{f.Topic, f.Partition}
-		c.given[p] = append(c.given[p], op)
+	c.ops.take(op)
+	if f := op.Consume; f != nil && gave(op) {
+		c.given[partition{f.Topic, f.Partition}] = true
 	}
 }
 
-// finalLog is what one replica held in the end: spans by offset, and how far it was read.
+// gave reports whether a fetch was answered with records.
+func gave(op *history.Operation) bool { return op.Outcome == history.OK && len(op.Consume.Spans) > 0 }
+
+// finalLog is what one replica held in the end in a stretch of offsets, and around it: spans by offset, and how far it was read.
 type finalLog struct {
 	spans []history.Span
 	next  int64
 	end   bool
 }
 
-func (c *phantomRead) finalLogs(p partition) []finalLog {
+func (c *phantomRead) finalLogs(p partition, of stretchOf) []finalLog {
 	var out []finalLog
 	for _, r := range c.drains.replicas(p) {
 		l := finalLog{}
 		l.next, l.end = c.drains.read(r)
-		for _, op := range c.drains.pieces[r] {
-			l.spans = append(l.spans, op.Drain.Spans...)
+		for _, x := range c.drains.pieces[r] {
+			if x.holds.from < of.to && x.holds.to > of.from {
+				l.spans = append(l.spans, x.read(&c.buf)...)
+			}
 		}
 		slices.SortStableFunc(l.spans, func(a, b history.Span) int { return cmp.Compare(a.Offset, b.Offset) })
 		out = append(out, l)
@@ -90,7 +98,7 @@ func (l *finalLog) at(offset int64, s history.Span) (same, known bool, count int
 }
 
 // audit follows one span that a consumer was given through the final logs.
-func (c *phantomRead) audit(op *history.Operation, s history.Span, logs []finalLog) {
+func (c *phantomRead) audit(t *tape, i int, op *history.Operation, s history.Span, logs []finalLog) {
 	limit := s.Offset + int64(s.Count)
 	if high := op.Consume.High; high >= 0 {
 		limit = min(limit, high) // what stands above it, nobody has promised
@@ -98,8 +106,8 @@ func (c *phantomRead) audit(op *history.Operation, s history.Span, logs []finalL
 	var begin, count int64 // of the records that are wrong in one way, so far
 	var isAbove bool
 	tell := func() {
-		if count > 0 {
-			c.gone(op, s, begin, count, isAbove)
+		if count > 0 && !c.counted() {
+			c.gone(t.at(i), s, begin, count, isAbove)
 		}
 		count = 0
 	}
@@ -144,6 +152,48 @@ func (c *phantomRead) gone(op *history.Operation, s history.Span, offset, count 
 	})
 }
 
+// fetchesAtATime is how many fetches are held against the final logs together. Consumers read on from where they were, so that they lie close to each other.
+const fetchesAtATime = 4096
+
+// partition follows what was given of one. Of a log that waits in a spill it reads what some fetches are about at a time.
+func (c *phantomRead) partition(p partition) {
+	t := c.ops.given[p]
+	if c.ops.spill == nil {
+		logs := c.finalLogs(p, everywhere)
+		t.each(func(i int, op *history.Operation) { c.fetch(t, i, op, logs) })
+		return
+	}
+	atATime := c.ops.spill.fetches
+	var parts []stretchOf
+	none := stretchOf{math.MaxInt64, math.MinInt64}
+	t.each(func(i int, op *history.Operation) {
+		if i%atATime == 0 {
+			parts = append(parts, none)
+		}
+		if gave(op) {
+			w := &parts[len(parts)-1]
+			for _, s := range op.Consume.Spans {
+				*w = stretchOf{min(w.from, s.Offset), max(w.to, s.Offset+int64(s.Count))}
+			}
+		}
+	})
+	var logs []finalLog
+	t.each(func(i int, op *history.Operation) {
+		if i%atATime == 0 {
+			logs = c.finalLogs(p, parts[i/atATime])
+		}
+		c.fetch(t, i, op, logs)
+	})
+}
+
+func (c *phantomRead) fetch(t *tape, i int, op *history.Operation, logs []finalLog) {
+	if gave(op) {
+		for _, s := range op.Consume.Spans {
+			c.audit(t, i, op, s, logs)
+		}
+	}
+}
+
 func (c *phantomRead) Finish() Verdict {
 	parts := make([]partition, 0, len(c.given))
 	for p := range c.given {
@@ -157,12 +207,7 @@ func (c *phantomRead) Finish() Verdict {
 			if exempt[p] != "" {
 				continue
 			}
-			logs := c.finalLogs(p)
-			for _, op := range c.given[p] {
-				for _, s := range op.Consume.Spans {
-					c.audit(op, s, logs)
-				}
-			}
+			c.partition(p)
 		}
 	}
 	var missing []string

@@ -100,7 +100,7 @@ func TestPhantomRead(t *testing.T) {
 			s := newStory()
 			s.run.RecordTopics = []history.TopicInfo{{Name: "orders", Partitions: 1, Replicas: []int32{1, 2}}}
 			c.tell(s)
-			wants(t, feed(newPhantomRead(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newPhantomRead(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"soak/history"
@@ -26,9 +25,9 @@ type progress struct {
 	short   int64 // partitions in faults that did not last long enough
 }
 
-func newProgress(run *history.Run) *progress {
-	c := &progress{recovery: *newRecovery(run)}
-	c.id = Progress
+func newProgress(s *shared) *progress {
+	c := &progress{recovery: *newRecovery(s)}
+	c.id, c.leading = Progress, nil // nobody asks who led
 	return c
 }
 
@@ -60,11 +59,10 @@ func (c *progress) judge(f *history.Fault, p partition, states []isrAt) {
 		c.short++
 		return
 	}
-	ops := c.writes[p] // ascending by their beginnings
 	var acked []int64
-	for _, op := range ops {
-		if op.Outcome == history.OK && op.Complete >= w.from && op.Complete <= w.to {
-			acked = append(acked, op.Complete)
+	for i := range c.writes {
+		if op := &c.writes[i]; op.ok && op.complete >= w.from && op.complete <= w.to {
+			acked = append(acked, op.complete)
 		}
 	}
 	slices.Sort(acked)
@@ -72,7 +70,7 @@ func (c *progress) judge(f *history.Fault, p partition, states []isrAt) {
 	from := w.from
 	for _, to := range append(acked, w.to) {
 		if to-from > bound {
-			c.gap(f, p, ops, window{from, to})
+			c.gap(f, p, window{from, to})
 			return
 		}
 		c.slowest = max(c.slowest, time.Duration(to-from))
@@ -81,17 +79,15 @@ func (c *progress) judge(f *history.Fault, p partition, states []isrAt) {
 }
 
 // gap reports time without a write, if clients tried in it early enough to have been served, and were not told that too few replicas are in sync.
-func (c *progress) gap(f *history.Fault, p partition, ops []*history.Operation, g window) {
+func (c *progress) gap(f *history.Fault, p partition, g window) {
 	limit := g.from + int64(c.bound()) - int64(progressSlack)
-	at, _ := slices.BinarySearchFunc(ops, g.from, func(op *history.Operation, t int64) int { return cmp.Compare(op.Invoke, t) })
-	refused := slices.ContainsFunc(ops[at:], func(op *history.Operation) bool {
-		return op.Invoke <= g.to && strings.HasPrefix(op.Error, "NOT_ENOUGH_REPLICAS")
-	})
-	if at == len(ops) || ops[at].Invoke > limit || refused {
+	ops := c.from(g.from)
+	refused := slices.ContainsFunc(ops, func(op write) bool { return op.invoke <= g.to && op.refused })
+	if len(ops) == 0 || ops[0].invoke > limit || refused {
 		c.cut++
 		return
 	}
-	c.late(KindNoWrites, p, f, g.from, c.bound(), f.Nodes, fmt.Sprintf("no write was acknowledged for %s while a majority was whole", time.Duration(g.to-g.from).Round(time.Millisecond)), []string{opLine(ops[at])})
+	c.late(KindNoWrites, p, f, g.from, c.bound(), f.Nodes, fmt.Sprintf("no write was acknowledged for %s while a majority was whole", time.Duration(g.to-g.from).Round(time.Millisecond)), []string{c.line(ops[0])})
 }
 
 // Finish implements Checker.
@@ -100,7 +96,7 @@ func (c *progress) Finish() Verdict {
 		for _, t := range c.run.RecordTopics {
 			for n := range t.Partitions {
 				p := partition{t.Name, n}
-				slices.SortStableFunc(c.writes[p], func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
+				c.load(p)
 				states := c.states(p)
 				for _, f := range c.faults {
 					if f.Proven() && outage(f) && len(f.Nodes) > 0 && 2*len(f.Nodes) < c.run.Nodes && c.settled(f) {

@@ -99,7 +99,7 @@ func TestProgress(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := lastingFault()
 			c.more(s)
-			wants(t, feed(newProgress(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newProgress(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }

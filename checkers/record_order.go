@@ -16,22 +16,22 @@ const (
 	KindWithinBatch = "disordered-in-batch" // of records handed in together the later stands before the earlier
 )
 
-// recordOrder holds acknowledged records to the order in which they were sent. It keeps a pointer for each operation.
+// recordOrder holds acknowledged records to the order in which they were sent. It takes some 60 bytes for each operation of the partition that it is at.
 type recordOrder struct {
 	ledger
 	contract   history.Contract
-	acked      map[partition][]*history.Operation
-	unknown    map[partition]map[producer][]*history.Operation // of idempotent producers, acks=all
-	drains     drains
+	ops        *operations
+	drains     *drains
+	parts      map[partition]bool // that have anything to judge
 	unsynced   unsynced
 	historyCut bool
 
 	located int64 // records of unknown outcome that are in a log
 }
 
-func newRecordOrder(run *history.Run) *recordOrder {
-	return &recordOrder{ledger: ledger{id: RecordOrder}, contract: run.Contract, unsynced: newUnsynced(run), acked: map[partition][]*history.Operation{},
-		unknown: map[partition]map[producer][]*history.Operation{}, drains: newDrains(run)}
+func newRecordOrder(s *shared) *recordOrder {
+	ops := s.operations()
+	return &recordOrder{ledger: ledger{id: RecordOrder}, contract: s.run.Contract, unsynced: newUnsynced(s.run), ops: ops, drains: &ops.drains, parts: map[partition]bool{}}
 }
 
 func (c *recordOrder) incomplete(n history.Notes) { c.historyCut = historyCut(n) }
@@ -39,7 +39,7 @@ func (c *recordOrder) incomplete(n history.Notes) { c.historyCut = historyCut(n)
 func (c *recordOrder) Event(e *history.Event) { c.unsynced.see(e) }
 
 func (c *recordOrder) Operation(op *history.Operation) {
-	c.drains.add(op)
+	c.ops.take(op)
 	p := op.Produce
 	if p == nil {
 		return
@@ -50,18 +50,20 @@ func (c *recordOrder) Operation(op *history.Operation) {
 			Sentence: fmt.Sprintf("%s was answered a produce to %s-%d behind a later request on the same connection", op.Client, p.Topic, p.Partition),
 		})
 	}
-	if op.Outcome == history.Unknown && p.Idempotent && p.Acks == allReplicas && p.Count > 0 {
-		at := partition{p.Topic, p.Partition}
-		if c.unknown[at] == nil {
-			c.unknown[at] = map[producer][]*history.Operation{}
-		}
-		c.unknown[at][producerOf(p)] = append(c.unknown[at][producerOf(p)], op)
+	if ordered(op) || open(op) {
+		c.parts[partition{p.Topic, p.Partition}] = true
 	}
-	if op.Outcome != history.OK || p.Acks != allReplicas || p.Count == 0 || firstOffset(op) < 0 {
-		return
-	}
-	at := partition{p.Topic, p.Partition}
-	c.acked[at] = append(c.acked[at], op)
+}
+
+// ordered reports whether an operation's records were acknowledged at known offsets.
+func ordered(op *history.Operation) bool {
+	return op.Outcome == history.OK && op.Produce.Acks == allReplicas && op.Produce.Count != 0 && firstOffset(op) >= 0
+}
+
+// open reports whether an operation's records are judged by their place in the log, if they have one.
+func open(op *history.Operation) bool {
+	p := op.Produce
+	return op.Outcome == history.Unknown && p.Idempotent && p.Acks == allReplicas && p.Count > 0
 }
 
 func firstOffset(op *history.Operation) int64 { return offsetOf(op.Produce, 0) }
@@ -69,14 +71,9 @@ func firstOffset(op *history.Operation) int64 { return offsetOf(op.Produce, 0) }
 func lastOffset(op *history.Operation) int64 { return offsetOf(op.Produce, int(op.Produce.Count)-1) }
 
 func (c *recordOrder) Finish() Verdict {
-	parts := make([]partition, 0, len(c.acked))
-	for p := range c.acked {
+	parts := make([]partition, 0, len(c.parts))
+	for p := range c.parts {
 		parts = append(parts, p)
-	}
-	for p := range c.unknown {
-		if c.acked[p] == nil {
-			parts = append(parts, p)
-		}
 	}
 	slices.SortFunc(parts, comparePartitions)
 	exempt := c.unsynced.exempt(c.faults)
@@ -87,14 +84,12 @@ func (c *recordOrder) Finish() Verdict {
 			if exempt[p] != "" {
 				continue
 			}
-			for _, op := range c.acked[p] {
-				records += int64(op.Produce.Count)
-			}
-			c.within(p)
-			found := c.inLog(p)
-			told := c.senders(p, found)
-			c.realTime(p, told)
-			c.realTimeOfUnknown(p, found, told)
+			o := newPartitionOrder(c, p)
+			records += o.records
+			found := o.inLog()
+			told := o.senders(found)
+			o.realTime(told)
+			o.realTimeOfUnknown(found, told)
 		}
 	}
 	var missing []string
@@ -123,98 +118,217 @@ func (c *recordOrder) Finish() Verdict {
 	return v
 }
 
-// within looks at the records of each operation.
-func (c *recordOrder) within(p partition) {
-	for _, op := range c.acked[p] {
-		for i := 1; i < int(op.Produce.Count); i++ {
-			before, at := offsetOf(op.Produce, i-1), offsetOf(op.Produce, i)
-			if at < 0 || before < at {
-				continue
-			}
-			c.violate(Violation{
-				Kind: KindWithinBatch, Time: op.Complete, Operations: []string{op.ID}, Evidence: []string{opLine(op)},
-				Sentence: fmt.Sprintf("%s: %s was acknowledged at offset %d and the record handed in before it at %d", p, named(producerOf(op.Produce), op.Produce.FirstSeq+uint64(i)), at, before),
-			})
-			break
+// placed is an operation with the offsets between which its records stand: as they were acknowledged, or as they were read back.
+type placed struct {
+	seq              uint64 // the first
+	first, last      int64
+	invoke, complete int64
+	who              uint32 // producer, in partitionOrder's list
+	i                int32  // number on the tape
+	sure, idempotent bool   // acknowledged
+	set              bool
+}
+
+func (x placed) verb() string {
+	if x.sure {
+		return "was acknowledged"
+	}
+	return "stands"
+}
+
+// partitionOrder is the judging of one partition.
+type partitionOrder struct {
+	*recordOrder
+	partition
+	sent      *tape
+	producers []producer
+	numbers   map[producer]uint32
+	acked     []placed
+	unknown   map[producer][]unlocated
+	records   int64 // acknowledged
+}
+
+// unlocated is an operation of unknown outcome.
+type unlocated struct {
+	placed // without its place
+	count  int32
+}
+
+func newPartitionOrder(c *recordOrder, p partition) *partitionOrder {
+	o := &partitionOrder{recordOrder: c, partition: p, sent: c.ops.sends(p), numbers: map[producer]uint32{}, unknown: map[producer][]unlocated{}}
+	o.acked = make([]placed, 0, o.sent.len())
+	o.sent.each(func(i int, op *history.Operation) {
+		switch {
+		case ordered(op):
+			o.records += int64(op.Produce.Count)
+			o.within(i, op)
+			x := o.place(i, op)
+			x.first, x.last, x.sure = firstOffset(op), lastOffset(op), true
+			o.acked = append(o.acked, x)
+		case open(op):
+			by := producerOf(op.Produce)
+			o.unknown[by] = append(o.unknown[by], unlocated{o.place(i, op), op.Produce.Count})
 		}
+	})
+	return o
+}
+
+func (o *partitionOrder) place(i int, op *history.Operation) placed {
+	by := producerOf(op.Produce)
+	who, known := o.numbers[by]
+	if !known {
+		who = uint32(len(o.producers))
+		o.producers, o.numbers[by] = append(o.producers, by), who
+	}
+	return placed{seq: op.Produce.FirstSeq, invoke: op.Invoke, complete: op.Complete, who: who, i: int32(i), idempotent: op.Produce.Idempotent, set: true}
+}
+
+// within looks at the records of one operation.
+func (o *partitionOrder) within(n int, op *history.Operation) {
+	for i := 1; i < int(op.Produce.Count); i++ {
+		before, at := offsetOf(op.Produce, i-1), offsetOf(op.Produce, i)
+		if at < 0 || before < at {
+			continue
+		}
+		if o.counted() {
+			return
+		}
+		op := o.sent.at(n)
+		o.violate(Violation{
+			Kind: KindWithinBatch, Time: op.Complete, Operations: []string{op.ID}, Evidence: []string{opLine(op)},
+			Sentence: fmt.Sprintf("%s: %s was acknowledged at offset %d and the record handed in before it at %d", o.partition, named(producerOf(op.Produce), op.Produce.FirstSeq+uint64(i)), at, before),
+		})
+		break
 	}
 }
 
 // senders holds each idempotent producer's records to their sequence, whatever was in flight at a time, and answers the operations that broke it. Of two of which
 // one has an unknown outcome only those are held to it that were in flight together: an idempotent producer that gives up goes on under another id, and
 // what it gave up may come behind what it sends then.
-func (c *recordOrder) senders(p partition, found []placed) map[*history.Operation]bool {
-	ops := slices.Clone(found)
-	for _, op := range c.acked[p] {
-		if op.Produce.Idempotent {
-			ops = append(ops, placed{op, firstOffset(op), lastOffset(op)})
+func (o *partitionOrder) senders(found []placed) map[int32]bool {
+	order := make([]uint32, 0, len(found)+len(o.acked)) // into found, then into acked
+	for i := range found {
+		order = append(order, uint32(i))
+	}
+	for i := range o.acked {
+		if o.acked[i].idempotent {
+			order = append(order, uint32(len(found)+i))
 		}
 	}
-	slices.SortStableFunc(ops, func(a, b placed) int {
-		x, y := a.op.Produce, b.op.Produce
-		return cmp.Or(cmp.Compare(x.Producer, y.Producer), cmp.Compare(x.Incarnation, y.Incarnation), cmp.Compare(x.FirstSeq, y.FirstSeq))
+	of := func(n uint32) *placed {
+		if int(n) < len(found) {
+			return &found[n]
+		}
+		return &o.acked[int(n)-len(found)]
+	}
+	sortOnce(order, func(m, n uint32) int {
+		a, b := of(m), of(n)
+		if a.who != b.who {
+			x, y := o.producers[a.who], o.producers[b.who]
+			return cmp.Or(cmp.Compare(x.id, y.id), cmp.Compare(x.incarnation, y.incarnation))
+		}
+		return cmp.Compare(a.seq, b.seq)
 	})
-	told := map[*history.Operation]bool{}
+	told := map[int32]bool{}
 	var highest, unknown placed // of this producer's, so far
-	for _, op := range ops {
-		if highest.op != nil && producerOf(highest.op.Produce) != producerOf(op.op.Produce) {
+	for _, n := range order {
+		op := *of(n)
+		if highest.set && highest.who != op.who {
 			highest = placed{}
 		}
-		if unknown.op != nil && producerOf(unknown.op.Produce) != producerOf(op.op.Produce) {
+		if unknown.set && unknown.who != op.who {
 			unknown = placed{}
 		}
-		sure := op.op.Outcome == history.OK
 		switch {
-		case highest.op != nil && op.first <= highest.last && (sure || together(highest.op, op.op)):
-			told[op.op] = true
-			c.disordered(p, highest, op)
-		case unknown.op != nil && op.first <= unknown.last && together(unknown.op, op.op):
-			told[op.op] = true
-			c.disordered(p, unknown, op)
+		case highest.set && op.first <= highest.last && (op.sure || together(highest, op)):
+			told[op.i] = true
+			o.disordered(highest, op)
+		case unknown.set && op.first <= unknown.last && together(unknown, op):
+			told[op.i] = true
+			o.disordered(unknown, op)
 		}
-		if sure && (highest.op == nil || op.first > highest.last) {
+		if op.sure && (!highest.set || op.first > highest.last) {
 			highest = op
 		}
-		if !sure && (unknown.op == nil || op.last > unknown.last) {
+		if !op.sure && (!unknown.set || op.last > unknown.last) {
 			unknown = op
 		}
 	}
 	return told
 }
 
-// together reports whether the later of two operations of a producer was handed over while the earlier was under way.
-func together(earlier, later *history.Operation) bool {
-	return earlier.Complete == 0 || later.Invoke < earlier.Complete
+// sortOnce sorts stably, at no cost what is in order.
+func sortOnce(x []uint32, by func(a, b uint32) int) {
+	if !slices.IsSortedFunc(x, by) {
+		slices.SortStableFunc(x, by)
+	}
 }
 
-func (c *recordOrder) disordered(p partition, before, at placed) {
-	c.violate(Violation{
-		Kind: KindSendOrder, Time: at.op.Complete, Operations: []string{before.op.ID, at.op.ID}, Evidence: []string{opLine(before.op), opLine(at.op)},
+// together reports whether the later of two operations of a producer was handed over while the earlier was under way.
+func together(earlier, later placed) bool {
+	return earlier.complete == 0 || later.invoke < earlier.complete
+}
+
+func (o *partitionOrder) disordered(first, second placed) {
+	if o.counted() {
+		return
+	}
+	before, at := o.sent.at(int(first.i)), o.sent.at(int(second.i))
+	o.violate(Violation{
+		Kind: KindSendOrder, Time: at.Complete, Operations: []string{before.ID, at.ID}, Evidence: []string{opLine(before), opLine(at)},
 		Sentence: fmt.Sprintf("%s: %s %s at offset %d, and sequence %d, which was sent before it, at %d",
-			p, named(producerOf(at.op.Produce), at.op.Produce.FirstSeq), at.verb(), at.first, before.op.Produce.FirstSeq+uint64(before.op.Produce.Count)-1, before.last),
+			o.partition, named(producerOf(at.Produce), at.Produce.FirstSeq), second.verb(), second.first, before.Produce.FirstSeq+uint64(before.Produce.Count)-1, first.last),
 	})
 }
 
+// numbersOf counts the acknowledged operations.
+func (o *partitionOrder) numbersOf() []uint32 {
+	out := make([]uint32, len(o.acked))
+	for i := range out {
+		out[i] = uint32(i)
+	}
+	return out
+}
+
+// byComplete orders numbers of acknowledged operations by their ends.
+func (o *partitionOrder) byComplete(numbers []uint32) {
+	sortOnce(numbers, func(a, b uint32) int { return cmp.Compare(o.acked[a].complete, o.acked[b].complete) })
+}
+
+func (o *partitionOrder) byInvoke(numbers []uint32) {
+	sortOnce(numbers, func(a, b uint32) int { return cmp.Compare(o.acked[a].invoke, o.acked[b].invoke) })
+}
+
 // realTime holds all records to real time: what was acknowledged before a send began stands before it.
-func (c *recordOrder) realTime(p partition, told map[*history.Operation]bool) {
-	ended, begun := slices.Clone(c.acked[p]), c.acked[p]
-	slices.SortStableFunc(ended, func(a, b *history.Operation) int { return cmp.Compare(a.Complete, b.Complete) })
-	slices.SortStableFunc(begun, func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
-	var highest *history.Operation // of those that ended before the send began
-	for _, op := range begun {
-		for len(ended) > 0 && ended[0].Complete < op.Invoke {
-			if highest == nil || lastOffset(ended[0]) > lastOffset(highest) {
-				highest = ended[0]
+func (o *partitionOrder) realTime(told map[int32]bool) {
+	ended, begun := o.numbersOf(), o.numbersOf()
+	o.byComplete(ended)
+	o.byInvoke(begun)
+	var highest *placed // of those that ended before the send began
+	for _, n := range begun {
+		op := &o.acked[n]
+		for len(ended) > 0 && o.acked[ended[0]].complete < op.invoke {
+			if x := &o.acked[ended[0]]; highest == nil || x.last > highest.last {
+				highest = x
 			}
 			ended = ended[1:]
 		}
-		if highest == nil || firstOffset(op) > lastOffset(highest) || told[op] {
+		if highest == nil || op.first > highest.last || told[op.i] {
 			continue
 		}
-		c.violate(Violation{
-			Kind: KindRealTime, Time: op.Complete, Operations: []string{highest.ID, op.ID}, Evidence: []string{opLine(highest), opLine(op)},
-			Sentence: fmt.Sprintf("%s: %s was acknowledged at offset %d, though offset %d had been acknowledged before it was sent",
-				p, named(producerOf(op.Produce), op.Produce.FirstSeq), firstOffset(op), lastOffset(highest)),
-		})
+		o.behind(highest, op, "was acknowledged")
 	}
+}
+
+// behind reports a record that stands before what had been acknowledged when its send began.
+func (o *partitionOrder) behind(high, late *placed, verb string) {
+	if o.counted() {
+		return
+	}
+	highest, op := o.sent.at(int(high.i)), o.sent.at(int(late.i))
+	o.violate(Violation{
+		Kind: KindRealTime, Time: op.Complete, Operations: []string{highest.ID, op.ID}, Evidence: []string{opLine(highest), opLine(op)},
+		Sentence: fmt.Sprintf("%s: %s %s at offset %d, though offset %d had been acknowledged before it was sent",
+			o.partition, named(producerOf(op.Produce), op.Produce.FirstSeq), verb, late.first, high.last),
+	})
 }

@@ -69,7 +69,7 @@ func TestRecordOrderOfUnknownOutcomes(t *testing.T) {
 			s := newLedgerStory()
 			c.tell(s)
 			s.drainAll()
-			wants(t, feed(newRecordOrder(&s.run), s.story), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newRecordOrder(alone(&s.run)), s.story), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }

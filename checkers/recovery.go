@@ -45,9 +45,12 @@ const (
 type recovery struct {
 	ledger
 	run     *history.Run
-	leading map[partition][]*history.Event // replicas that say that they lead, record topics only
+	ops     *operations
+	views   *views
+	leading map[partition][]leading        // replicas that say that they lead, record topics only
 	changes map[partition]map[uint64]isrAt // by raft index
-	writes  map[partition][]*history.Operation
+	writes  []write                        // of the partition that is being judged, by their beginnings
+	sent    *tape                          // on which they stand
 	stalls  []*history.Event
 	votes   []*history.Event // a node stood for raft leader
 
@@ -71,12 +74,27 @@ type isrAt struct {
 	event *history.Event
 }
 
-func newRecovery(run *history.Run) *recovery {
+// leading is a replica that says that it leads.
+type leading struct {
+	time  int64
+	node  int32
+	epoch int32
+	told  viewRef
+}
+
+// write is a produce operation, with its number on the tape.
+type write struct {
+	invoke, complete int64
+	i                int32
+	ok, refused      bool // acknowledged; too few replicas were in sync
+}
+
+func newRecovery(s *shared) *recovery {
 	c := &recovery{
-		ledger: ledger{id: Recovery}, run: run,
-		leading: map[partition][]*history.Event{}, changes: map[partition]map[uint64]isrAt{}, writes: map[partition][]*history.Operation{}, won: map[uint64]bool{},
+		ledger: ledger{id: Recovery}, run: s.run, ops: s.operations(), views: s.seen(),
+		leading: map[partition][]leading{}, changes: map[partition]map[uint64]isrAt{}, won: map[uint64]bool{},
 	}
-	for _, t := range run.RecordTopics {
+	for _, t := range s.run.RecordTopics {
 		for p := range t.Partitions {
 			c.changes[partition{t.Name, p}] = map[uint64]isrAt{}
 		}
@@ -99,8 +117,8 @@ func (c *recovery) Event(e *history.Event) {
 		}
 	case *history.Partition:
 		p := partition{b.Topic, b.Partition}
-		if c.changes[p] != nil && b.Role == partitionRoleLeader {
-			c.leading[p] = append(c.leading[p], e)
+		if c.leading != nil && c.changes[p] != nil && b.Role == partitionRoleLeader {
+			c.leading[p] = append(c.leading[p], leading{e.Time, e.Node, b.LeaderEpoch, c.views.take(e)})
 		}
 	case *history.Apply:
 		for i := range b.Changes {
@@ -118,11 +136,30 @@ func (c *recovery) Event(e *history.Event) {
 
 func (c *recovery) Operation(op *history.Operation) {
 	c.lastOp = max(c.lastOp, op.Complete)
-	if p := op.Produce; p != nil {
-		of := partition{p.Topic, p.Partition}
-		c.writes[of] = append(c.writes[of], op)
+	if op.Produce != nil {
+		c.ops.take(op)
 	}
 }
+
+// load gets the writes of a partition, in place of those of the one before.
+func (c *recovery) load(p partition) {
+	c.sent, c.writes = c.ops.sends(p), c.writes[:0]
+	c.sent.each(func(i int, op *history.Operation) {
+		c.writes = append(c.writes, write{op.Invoke, op.Complete, int32(i), op.Outcome == history.OK, strings.HasPrefix(op.Error, "NOT_ENOUGH_REPLICAS")})
+	})
+	by := func(a, b write) int { return cmp.Compare(a.invoke, b.invoke) }
+	if !slices.IsSortedFunc(c.writes, by) {
+		slices.SortStableFunc(c.writes, by)
+	}
+}
+
+// from is the writes that began at an instant or later.
+func (c *recovery) from(at int64) []write {
+	i, _ := slices.BinarySearchFunc(c.writes, at, func(w write, t int64) int { return cmp.Compare(w.invoke, t) })
+	return c.writes[i:]
+}
+
+func (c *recovery) line(w write) string { return opLine(c.sent.at(int(w.i))) }
 
 func (c *recovery) session() time.Duration { return time.Duration(c.run.SessionTimeout) }
 
@@ -263,23 +300,25 @@ func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	if !outage(f) || len(f.Nodes) == 0 || 2*len(f.Nodes) >= c.run.Nodes || f.Lasted() < int64(bound) || !c.settled(f) || c.undisturbed(f.Asked, f) < f.Effective+int64(bound) {
 		return
 	}
-	var led *history.Event
-	for _, e := range c.leading[p] {
-		if e.Time <= f.Asked && (led == nil || e.Body.(*history.Partition).LeaderEpoch >= led.Body.(*history.Partition).LeaderEpoch) {
-			led = e
+	var last *leading
+	told := c.leading[p]
+	for i := range told {
+		if e := &told[i]; e.time <= f.Asked && (last == nil || e.epoch >= last.epoch) {
+			last = e
 		}
 	}
-	if led == nil || !slices.Contains(f.Nodes, led.Node) {
+	if last == nil || !slices.Contains(f.Nodes, last.node) {
 		return
 	}
+	led := last.told.event()
 	view := led.Body.(*history.Partition)
 	if !slices.ContainsFunc(view.ISR, func(id int32) bool { return !slices.Contains(f.Nodes, id) }) {
 		return // nobody else may lead
 	}
 	took := int64(-1)
-	for _, e := range c.leading[p] {
-		if e.Time >= f.Asked && !slices.Contains(f.Nodes, e.Node) && e.Body.(*history.Partition).LeaderEpoch > view.LeaderEpoch && (took < 0 || e.Time < took) {
-			took = e.Time
+	for i := range told {
+		if e := &told[i]; e.time >= f.Asked && e.epoch > view.LeaderEpoch && (took < 0 || e.time < took) && !slices.Contains(f.Nodes, e.node) {
+			took = e.time
 		}
 	}
 	bound = c.withElections(f, bound)
@@ -302,30 +341,30 @@ func (c *recovery) firstWrite(f *history.Fault, p partition) {
 		return
 	}
 	limit := f.Healed + int64(bound)
-	var first, tried *history.Operation
-	ops := c.writes[p]
+	var first, tried *write
 	// Sorted by their beginnings; what began long before the end of the fault is over.
-	at, _ := slices.BinarySearchFunc(ops, f.Healed-int64(bound), func(op *history.Operation, t int64) int { return cmp.Compare(op.Invoke, t) })
-	for _, op := range ops[at:] {
-		if op.Invoke > limit {
+	ops := c.from(f.Healed - int64(bound))
+	for i := range ops {
+		op := &ops[i]
+		if op.invoke > limit {
 			break
 		}
-		if op.Outcome == history.OK && op.Complete >= f.Healed && (first == nil || op.Complete < first.Complete) {
+		if op.ok && op.complete >= f.Healed && (first == nil || op.complete < first.complete) {
 			first = op
 		}
-		if tried == nil && op.Invoke >= f.Healed && op.Invoke <= limit-int64(clientSlack) {
+		if tried == nil && op.invoke >= f.Healed && op.invoke <= limit-int64(clientSlack) {
 			tried = op
 		}
 	}
 	switch {
-	case first != nil && first.Complete <= limit:
+	case first != nil && first.complete <= limit:
 		c.judged++
-		c.slowW = max(c.slowW, time.Duration(first.Complete-f.Healed))
+		c.slowW = max(c.slowW, time.Duration(first.complete-f.Healed))
 	case until < limit || tried == nil:
 		c.cut++
 	default:
 		c.judged++
-		c.late(KindWriteLate, p, f, f.Healed, bound, nil, "no write was acknowledged after the end", []string{opLine(tried)})
+		c.late(KindWriteLate, p, f, f.Healed, bound, nil, "no write was acknowledged after the end", []string{c.line(*tried)})
 	}
 }
 
@@ -413,7 +452,7 @@ func (c *recovery) Finish() Verdict {
 		for _, t := range c.run.RecordTopics {
 			for n := range t.Partitions {
 				p := partition{t.Name, n}
-				slices.SortStableFunc(c.writes[p], func(a, b *history.Operation) int { return cmp.Compare(a.Invoke, b.Invoke) })
+				c.load(p)
 				states := c.states(p)
 				for _, f := range c.faults {
 					if !f.Proven() {

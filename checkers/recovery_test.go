@@ -317,7 +317,7 @@ func TestRecovery(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := outageStory("kill")
 			c.tell(s)
-			wants(t, feed(newRecovery(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newRecovery(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 	for _, cut := range []history.Notes{{Truncated: []string{history.HistoryFile}}, {Truncated: []string{history.EventsFile + ".zst"}}} {
@@ -325,14 +325,14 @@ func TestRecovery(t *testing.T) {
 		s.takesOver(1.5)
 		s.writes(history.Unknown, 2, 14, 3)
 		s.ends(17)
-		r := newRecovery(&s.run)
+		r := newRecovery(alone(&s.run))
 		r.incomplete(cut)
 		wants(t, feed(r, s), Holds, "1 time") // the failover; who knows what was not recorded of the rest
 	}
 	s := outageStory("kill")
 	s.faults[0].HealAsked -= 2 * second // no failover is due
 	s.faults[0].Healed = s.now + 100*second
-	wants(t, feed(newRecovery(&s.run), s), NotApplicable, "no recovery could be watched")
+	wants(t, feed(newRecovery(alone(&s.run)), s), NotApplicable, "no recovery could be watched")
 }
 
 // A core that is late while the machine stands still proves nothing.
@@ -341,7 +341,7 @@ func TestRecoveryOfACoreOnAMachineThatStalls(t *testing.T) {
 	s.run.Liveness = &history.Liveness{Core: []int32{1, 3}, Others: "kill", From: s.now, Bound: second, Missing: []string{"no raft leader in the core"}}
 	s.now += second / 2
 	s.event(0, &history.Stall{Nanos: second / 4})
-	wants(t, feed(newRecovery(&s.run), s), Inconclusive, "the machine stalled meanwhile")
+	wants(t, feed(newRecovery(alone(&s.run)), s), Inconclusive, "the machine stalled meanwhile")
 }
 
 func TestRecoveryOfACore(t *testing.T) {
@@ -358,7 +358,7 @@ func TestRecoveryOfACore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStory()
 			s.run.Liveness = c.result
-			v := feed(newRecovery(&s.run), s)
+			v := feed(newRecovery(alone(&s.run)), s)
 			var kinds []string
 			for _, x := range v.Violations {
 				kinds = append(kinds, x.Kind)

@@ -16,7 +16,8 @@ const KindReplicasDiffer = "replicas-differ"
 type replicaAgreement struct {
 	ledger
 	run      *history.Run
-	drains   drains
+	ops      *operations
+	drains   *drains
 	unsynced unsynced
 
 	compared, uncompared int64    // records
@@ -27,13 +28,14 @@ type replicaAgreement struct {
 // comparable is how many offsets two replicas must have been read for to be sure to have a batch begin in common twice: stretches have about 1,024 offsets.
 const comparable = 2 * 1024
 
-func newReplicaAgreement(run *history.Run) *replicaAgreement {
-	return &replicaAgreement{ledger: ledger{id: ReplicaAgreement}, run: run, drains: newDrains(run), unsynced: newUnsynced(run)}
+func newReplicaAgreement(s *shared) *replicaAgreement {
+	ops := s.operations()
+	return &replicaAgreement{ledger: ledger{id: ReplicaAgreement}, run: s.run, ops: ops, drains: &ops.drains, unsynced: newUnsynced(s.run)}
 }
 
 func (c *replicaAgreement) Event(e *history.Event) { c.unsynced.see(e) }
 
-func (c *replicaAgreement) Operation(op *history.Operation) { c.drains.add(op) }
+func (c *replicaAgreement) Operation(op *history.Operation) { c.ops.take(op) }
 
 // mark is an offset at which a batch begins on a replica, with the sum of all stretches before it in its chain: stretches without a gap between them.
 type mark struct {
@@ -48,9 +50,9 @@ func (c *replicaAgreement) marks(r replica) []mark {
 	var held []mark // at the ends of stretches
 	var from []int64
 	for _, op := range c.drains.pieces[r] { // in the order of their beginnings
-		for _, s := range op.Drain.Stretches {
-			if s.To <= op.Drain.High && (len(held) == 0 || s.From >= held[len(held)-1].at) {
-				held, from = append(held, mark{at: s.To, sum: s.Hash, op: op}), append(from, s.From)
+		for _, s := range op.Stretches {
+			if s.To <= op.High && (len(held) == 0 || s.From >= held[len(held)-1].at) {
+				held, from = append(held, mark{at: s.To, sum: s.Hash, op: op.op}), append(from, s.From)
 			}
 		}
 	}
@@ -140,8 +142,8 @@ func (c *replicaAgreement) partition(replicas []replica) {
 func (c *replicaAgreement) hashed() (hashes, records bool) {
 	for _, pieces := range c.drains.pieces {
 		for _, op := range pieces {
-			hashes = hashes || len(op.Drain.Stretches) > 0
-			records = records || op.Drain.To > op.Drain.From
+			hashes = hashes || len(op.Stretches) > 0
+			records = records || op.To > op.From
 		}
 	}
 	return hashes, records

@@ -82,7 +82,7 @@ func TestReplicaAgreement(t *testing.T) {
 			read(s, 1, 0, 100, 100, true, same)
 			read(s, 2, 0, 100, 100, true, same)
 			c.third(s)
-			wants(t, feed(newReplicaAgreement(&s.run), s.story), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }
@@ -91,13 +91,13 @@ func TestReplicaAgreementWithoutHashes(t *testing.T) {
 	s := newLedgerStory()
 	s.send(1, 9)
 	s.drainAll()
-	wants(t, feed(newReplicaAgreement(&s.run), s.story), NotApplicable, "recorded no hashes")
+	wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), NotApplicable, "recorded no hashes")
 	s = newLedgerStory()
 	s.drainAll()
-	wants(t, feed(newReplicaAgreement(&s.run), s.story), Inconclusive, "no two replicas could be compared")
+	wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), Inconclusive, "no two replicas could be compared")
 	s.run.RecordTopics[0].Replicas = []int32{1}
 	s.ops = s.ops[:2] // of n1 alone
-	wants(t, feed(newReplicaAgreement(&s.run), s.story), NotApplicable, "no record topic has a second replica")
+	wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), NotApplicable, "no record topic has a second replica")
 }
 
 // What is not synced and lost its last member is exempt, as for acked-records.
@@ -108,11 +108,11 @@ func TestReplicaAgreementLeavesOutWhatIsExempt(t *testing.T) {
 	for n, bytes := range map[int32]func(int64) uint64{1: same, 2: same, 3: other(5)} {
 		hashes(s.drain(n, 0, 10, 10, true), bytes)
 	}
-	wants(t, feed(newReplicaAgreement(&s.run), s.story), Violated, "different bytes", KindReplicasDiffer)
+	wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), Violated, "different bytes", KindReplicasDiffer)
 	s.enter(1, 1, history.Apply{Command: "set_partition_isr", Key: "orders-0", Changes: []history.PartitionChange{{Topic: "orders", Leader: 3, ISR: []int32{3}}}}, 1, 2, 3)
 	s.enter(1, 1, history.Apply{Command: "register_broker", Key: "broker-3"}, 1, 2, 3)
 	s.faults = []*history.Fault{{ID: 1, Kind: "power-loss", Nodes: []int32{3}, Asked: 1, Effective: 2}}
-	wants(t, feed(newReplicaAgreement(&s.run), s.story), Inconclusive, "nothing is claimed of orders-0")
+	wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), Inconclusive, "nothing is claimed of orders-0")
 }
 
 // A pair of which nothing was compared though there was enough to compare leaves the run open, whatever other pairs say.
@@ -122,5 +122,5 @@ func TestAPairOfReplicasThatWasNeverCompared(t *testing.T) {
 	hashes(s.drain(1, 0, 3000, 3000, true), same)
 	hashes(s.drain(2, 0, 3000, 3000, true), same)
 	s.drain(3, 0, 3000, 3000, true)
-	wants(t, feed(newReplicaAgreement(&s.run), s.story), Inconclusive, "orders-0 was never compared between n1 and n3, though both were read up to 3000")
+	wants(t, feed(newReplicaAgreement(alone(&s.run)), s.story), Inconclusive, "orders-0 was never compared between n1 and n3, though both were read up to 3000")
 }

@@ -12,12 +12,13 @@ import (
 // events of one node promise. What a checker replays from it is what that node knew.
 type timelines struct {
 	sequences sequences
-	of        map[boot][]*history.Event
+	of        map[boot]*eventTape
 	topics    topicLives
+	spill     *spill // nil: events stay in memory
 }
 
 func newTimelines() timelines {
-	return timelines{sequences: newSequences(), of: map[boot][]*history.Event{}, topics: topicLives{}}
+	return timelines{sequences: newSequences(), of: map[boot]*eventTape{}, topics: topicLives{}}
 }
 
 // see takes every event, for the gaps, and keeps those that the caller asks for.
@@ -28,7 +29,10 @@ func (t *timelines) see(e *history.Event, keep bool) {
 	}
 	if keep && e.Node != 0 {
 		b := boot{e.Node, e.Boot}
-		t.of[b] = append(t.of[b], e)
+		if t.of[b] == nil {
+			t.of[b] = &eventTape{boot: b, spill: t.spill}
+		}
+		t.of[b].add(e)
 	}
 }
 
@@ -45,15 +49,13 @@ func (t *timelines) boots() []boot {
 // walk replays a life. applied is the raft index that the node had applied when it spoke, as its earlier events show; 0 where that is
 // not known: before its first entry, and behind a gap until the next. gap tells that events are missing before this one.
 func (t *timelines) walk(b boot, visit func(e *history.Event, applied uint64, gap bool)) {
-	events := t.of[b]
-	slices.SortStableFunc(events, func(x, y *history.Event) int { return cmp.Compare(x.Seq, y.Seq) })
 	var holes []uint64 // where events begin to be missing
 	for first := range t.sequences.missing[b] {
 		holes = append(holes, first)
 	}
 	slices.Sort(holes)
 	var applied uint64
-	for _, e := range events {
+	t.of[b].inOrder(func(e *history.Event) {
 		gap := false
 		for len(holes) > 0 && e.Seq > holes[0] {
 			holes, gap, applied = holes[1:], true, 0
@@ -65,7 +67,7 @@ func (t *timelines) walk(b boot, visit func(e *history.Event, applied uint64, ga
 			applied = max(applied, body.Index)
 		}
 		visit(e, applied, gap)
-	}
+	})
 }
 
 // topicLives knows when topics of one name were created and deleted, as raft indexes: a topic that is deleted and created anew begins

@@ -121,13 +121,33 @@ type entry struct {
 // shared is what the checkers of one run have in common.
 type shared struct {
 	run   *history.Run
+	spill *spill // nil: everything stays in memory
+	ops   *operations
+	told  *views
 	acked *ackedRecords
+}
+
+// seen is what nodes said of their replicas and entries.
+func (s *shared) seen() *views {
+	if s.told == nil {
+		s.told = &views{timelines: newTimelines()}
+		s.told.spill = s.spill
+	}
+	return s.told
+}
+
+// operations is what clients did.
+func (s *shared) operations() *operations {
+	if s.ops == nil {
+		s.ops = newOperations(s.run, s.spill)
+	}
+	return s.ops
 }
 
 // records is the one that collects what was sent and what was read back.
 func (s *shared) records() *ackedRecords {
 	if s.acked == nil {
-		s.acked = newAckedRecords(s.run)
+		s.acked = newAckedRecords(s)
 	}
 	return s.acked
 }
@@ -146,15 +166,15 @@ func catalogue() []entry {
 		{Info{NoDuplicates, "what an idempotent producer sent again is in the log once", false},
 			func(s *shared) Checker { return newNoDuplicates(s.records()) }},
 		{Info{RecordOrder, "acknowledged records stand in the order in which they were sent, and answers come in the order of requests", false},
-			func(s *shared) Checker { return newRecordOrder(s.run) }},
+			func(s *shared) Checker { return newRecordOrder(s) }},
 		{Info{ReplicaAgreement, "the replicas of a partition hold the same bytes below their high watermarks", false},
-			func(s *shared) Checker { return newReplicaAgreement(s.run) }},
+			func(s *shared) Checker { return newReplicaAgreement(s) }},
 		{Info{PhantomRead, "what a consumer was given below the high watermark is in the final log, at that offset and the same", false},
-			func(s *shared) Checker { return newPhantomRead(s.run) }},
+			func(s *shared) Checker { return newPhantomRead(s) }},
 		{Info{HighWatermark, "no replica's high watermark goes back while it lives, and whoever leads later has all below it", false},
-			func(s *shared) Checker { return newHighWatermark(s.run) }},
+			func(s *shared) Checker { return newHighWatermark(s) }},
 		{Info{EpochMonotonic, "leader and partition epochs only rise, and each leader epoch has one leader, from the ISR", false},
-			func(s *shared) Checker { return newEpochMonotonic(s.run) }},
+			func(s *shared) Checker { return newEpochMonotonic(s) }},
 		{Info{MetadataAgreement, "all nodes come to the same metadata at the same raft index", true},
 			func(s *shared) Checker { return newMetadataAgreement(s.run) }},
 		{Info{Claims, "everything that nodes claim to have elected, created or changed stands in the committed log", false},
@@ -162,17 +182,17 @@ func catalogue() []entry {
 		{Info{Balance, "in quiet every partition is led by its preferred replica, and leaders move no more than faults explain", false},
 			func(s *shared) Checker { return newBalance(s.run) }},
 		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
-			func(s *shared) Checker { return newRecovery(s.run) }},
+			func(s *shared) Checker { return newRecovery(s) }},
 		{Info{Progress, "while a fault leaves a majority whole, every partition goes on acknowledging writes", false},
-			func(s *shared) Checker { return newProgress(s.run) }},
+			func(s *shared) Checker { return newProgress(s) }},
 		{Info{LatencyQuiet, "in time without faults writes are acknowledged, and consumers given what is there, within a bound", false},
-			func(s *shared) Checker { return newLatencyQuiet(s.run) }},
+			func(s *shared) Checker { return newLatencyQuiet(s) }},
 		{Info{Resources, "no node takes ever more memory, goroutines, descriptors or disk, or forgets requests that wait", false},
 			func(s *shared) Checker { return newResources(s.run) }},
 		{Info{NoCrash, "no node panics, logs a fatal error or a data race, or exits unasked", true},
 			func(s *shared) Checker { return newNoCrash(s.run) }},
 		{Info{Coverage, "the run saw enough intervals, faults and work to prove something", false},
-			func(s *shared) Checker { return newCoverage(s.run) }},
+			func(s *shared) Checker { return newCoverage(s) }},
 	}
 }
 
@@ -210,11 +230,12 @@ func List() []Info {
 
 // New makes every checker of this version for a run. The run's description must be complete (its phases ended)
 // when Finish is called.
-func New(run *history.Run) []Checker {
+func New(run *history.Run) []Checker { return newOn(&shared{run: run}) }
+
+func newOn(s *shared) []Checker {
 	var out []Checker
-	s := shared{run: run}
 	for _, e := range catalogue() {
-		out = append(out, e.make(&s))
+		out = append(out, e.make(s))
 	}
 	return out
 }
