@@ -282,15 +282,8 @@ func (a *audit) reportConflicts() {
 			}
 			n++
 		}
-		sentence := fmt.Sprintf("%s has two values at offset %d: %s, and %s", a.partition, first.offset, told(first.first), told(first.second))
-		if n > 1 {
-			sentence = fmt.Sprintf("%s has two values at each of the offsets %d to %d: at the first %s, and %s", a.partition, first.offset, first.offset+int64(n)-1, told(first.first), told(first.second))
-		}
-		v := Violation{Kind: KindInconsistent, Sentence: sentence, Time: first.second.from.op().Complete}
+		v := Violation{Kind: KindInconsistent, Sentence: a.conflictSentence(first, n), Time: first.at(), Nodes: first.blame()}
 		for _, s := range []source{first.first.from, first.second.from} {
-			if s.node != 0 && !slices.Contains(v.Nodes, s.node) {
-				v.Nodes = append(v.Nodes, s.node)
-			}
 			cite(&v, s, first.offset)
 		}
 		a.checker.violate(v)
@@ -300,14 +293,6 @@ func (a *audit) reportConflicts() {
 
 func named(p producer, seq uint64) string {
 	return fmt.Sprintf("producer %d.%d sequence %d", p.id, p.incarnation, seq)
-}
-
-func told(v value) string {
-	record := named(v.producer, v.seq)
-	if v.from.node == 0 {
-		return record + " was acknowledged there"
-	}
-	return fmt.Sprintf("n%d holds %s", v.from.node, record)
 }
 
 // cite adds a source to a violation's evidence. Of a drain piece only what stands around the offset is shown.

@@ -2,7 +2,6 @@ package checkers
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -124,8 +123,8 @@ func (a *audit) class(r reading, p producer, seq uint64, at int64, highest func(
 		return "tail"
 	}
 	if at >= r.end {
-		for _, end := range a.sends.truncated {
-			if end <= at {
+		for _, t := range a.sends.truncated {
+			if t.logEnd <= at {
 				return "truncated"
 			}
 		}
@@ -158,31 +157,14 @@ func (a *audit) groupLosses(losses []loss) {
 }
 
 func (a *audit) lost(run []loss) {
-	first, last := run[0], run[len(run)-1]
-	p := first.op.Produce
-	where := "at an offset that the client was not told"
-	if first.offset >= 0 {
-		where = fmt.Sprintf("acknowledged at offset %d", first.offset)
-	}
-	if len(run) > 1 && last.offset >= 0 && first.offset >= 0 {
-		where = fmt.Sprintf("acknowledged at offsets %d to %d", first.offset, last.offset)
-	}
-	seqs := fmt.Sprintf("sequence %d", first.seq)
-	if len(run) > 1 {
-		seqs = fmt.Sprintf("sequences %d to %d", first.seq, last.seq)
-	}
-	verb := "is"
-	if len(run) > 1 {
-		verb = "are"
-	}
+	first := run[0]
 	var held []int32
 	for _, r := range a.replicas {
 		held = append(held, r.node)
 	}
-	v := Violation{
-		Kind: lostPrefix + first.class, Time: first.op.Complete, Nodes: held,
-		Sentence: fmt.Sprintf("%s of %s %s lost (%s): producer %d.%d %s, %s, absent from %s",
-			plural(int64(len(run)), "acknowledged record"), a.partition, verb, first.class, p.Producer, p.Incarnation, seqs, where, nodes(held)),
+	v := Violation{Kind: lostPrefix + first.class, Time: first.op.Complete, Nodes: held, Sentence: a.lostSentence(run, held)}
+	if first.op.Node != 0 {
+		v.Nodes = []int32{first.op.Node}
 	}
 	for _, l := range run {
 		if !slices.Contains(v.Operations, l.op.ID) {

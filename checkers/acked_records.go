@@ -1,8 +1,10 @@
 package checkers
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"soak/history"
@@ -32,13 +34,15 @@ type ackedRecords struct {
 	ops        *operations
 	drains     *drains
 	sends      map[partition]*sends
-	historyCut bool // operations may be missing: a record that nobody sent proves nothing
+	tenures    map[partition][]tenure // who led, by the nodes' own word
+	historyCut bool                   // operations may be missing: a record that nobody sent proves nothing
 
 	acked, failed, unknown           int64
 	unknownVisible, duplicates, read int64
 	undecided                        int64 // acknowledged, absent, but not everything was read
 	phantoms                         int64 // not held against anybody, since the history is cut
 
+	clock   func(int64) string
 	repeats []repeat    // for no-duplicates
 	audited atomic.Bool // the audit came to its end
 }
@@ -47,6 +51,7 @@ func newAckedRecords(s *shared) *ackedRecords {
 	ops := s.operations()
 	return &ackedRecords{
 		ledger: ledger{id: AckedRecords}, contract: s.run.Contract, unsynced: newUnsynced(s.run), ops: ops, drains: &ops.drains, sends: map[partition]*sends{},
+		tenures: map[partition][]tenure{}, clock: clockOf(s.run),
 	}
 }
 
@@ -61,9 +66,8 @@ func (c *ackedRecords) partition(p partition) *sends {
 
 func (c *ackedRecords) Event(e *history.Event) {
 	c.unsynced.see(e)
-	if p, ok := e.Body.(*history.Partition); ok && p.Cause == "truncation" {
-		s := c.partition(partition{p.Topic, p.Partition})
-		s.truncated = append(s.truncated, p.LogEnd)
+	if p, ok := e.Body.(*history.Partition); ok {
+		c.partitionEvent(e, p)
 	}
 }
 
@@ -118,8 +122,17 @@ func (c *ackedRecords) Finish() Verdict {
 		a := audit{checker: c, partition: p, sends: c.partition(p), sent: c.ops.sends(p), replicas: c.drains.replicas(p)}
 		a.run()
 	}
+	c.inOrder()
 	c.audited.Store(true)
 	return c.judge(unclaimed(c.exempt, parts))
+}
+
+// inOrder puts the violations into the order of their time, so that a cause stands before what follows from it; at one time losses first.
+func (c *ackedRecords) inOrder() {
+	slices.SortStableFunc(c.found, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(btoi(!strings.HasPrefix(a.Kind, lostPrefix)), btoi(!strings.HasPrefix(b.Kind, lostPrefix))))
+	})
+	c.attached = 0
 }
 
 // unclaimedRecords are the acknowledged records of which nothing is claimed.

@@ -127,7 +127,7 @@ func (o *offsets) put(at int64, v value) value {
 // sends is what clients did to one partition.
 type sends struct {
 	producers map[producer]*records // made when the partition is audited, and dropped then: one partition's at a time
-	truncated []int64               // log ends after truncations that brokers told of
+	truncated []truncation          // that brokers told of
 	failed    []int                 // numbers of the operations that surely failed, set by index
 }
 

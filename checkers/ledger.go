@@ -89,6 +89,22 @@ func (l *ledger) verdict(checked int64, what, holds string, missing []string) Ve
 	return v
 }
 
+// clockOf tells instants as a run's report does: in seconds since the beginning of its first phase.
+func clockOf(run *history.Run) func(int64) string {
+	return func(at int64) string {
+		var begin int64
+		for _, p := range run.Phases {
+			if p.Start != 0 && (begin == 0 || p.Start < begin) {
+				begin = p.Start
+			}
+		}
+		if begin == 0 {
+			return fmt.Sprintf("%.3f s (Unix time)", float64(at)/1e9)
+		}
+		return fmt.Sprintf("%.3f s", float64(at-begin)/1e9)
+	}
+}
+
 // maxListed bounds the parts of a sentence.
 const maxListed = 5
 

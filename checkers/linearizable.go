@@ -42,6 +42,7 @@ type linearizable struct {
 	failed   [][]metaCall // what is to be drawn, a name each
 	cut      bool         // operations may be missing at the end of the history
 	last     int64        // when the last operation of any kind ended
+	clock    func(int64) string
 }
 
 // nameHistory is the operations on one name.
@@ -53,7 +54,7 @@ type nameHistory struct {
 func newLinearizable(run *history.Run) *linearizable {
 	return &linearizable{
 		ledger: ledger{id: LinearizableMetadata}, required: run.Minimums.MetaOps > 0,
-		names: map[string]*nameHistory{}, created: map[string]bool{},
+		names: map[string]*nameHistory{}, created: map[string]bool{}, clock: clockOf(run),
 	}
 }
 
@@ -141,7 +142,7 @@ func (c *linearizable) name(name string, ops []metaCall) (why string) {
 	case porcupine.Unknown:
 		return fmt.Sprintf("the search for an order of the %s on %s ran out of its budget", plural(int64(len(ops)), "operation"), name)
 	case porcupine.Illegal:
-		c.report(name, ops)
+		c.report(ops)
 	}
 	return ""
 }
@@ -164,7 +165,7 @@ func (c *linearizable) search(ops []metaCall) porcupine.CheckResult {
 
 // report finds the first answer that no order explains: operations are taken away from the end, as if the run had ended
 // sooner, for as long as what remains has no order.
-func (c *linearizable) report(name string, ops []metaCall) {
+func (c *linearizable) report(ops []metaCall) {
 	answers := answered(ops)
 	low, high := 0, len(answers)-1 // the answer that first makes it impossible is answers[high]
 	for low < high {
@@ -180,7 +181,7 @@ func (c *linearizable) report(name string, ops []metaCall) {
 	slices.SortStableFunc(part, func(a, b metaCall) int { return cmp.Compare(a.call, b.call) })
 	v := Violation{
 		Kind: KindNotLinearizable, Time: last.ret,
-		Sentence: fmt.Sprintf("topic %s: no order of its first %s explains that %s", name, plural(int64(len(part)), "operation"), last.words()),
+		Sentence: refuted(part, last, c.clock),
 	}
 	if last.op.Node != 0 {
 		v.Nodes = []int32{last.op.Node}
@@ -188,7 +189,13 @@ func (c *linearizable) report(name string, ops []metaCall) {
 	for _, op := range part {
 		v.Operations = append(v.Operations, op.op.ID)
 	}
-	for _, op := range part[max(0, len(part)-maxEvidence):] {
+	shown := part[max(0, len(part)-maxEvidence):]
+	for _, w := range contradicts(part, last, c.clock).writes {
+		if !slices.ContainsFunc(shown, func(s metaCall) bool { return s.op == w.op }) {
+			v.Evidence = append(v.Evidence, opLine(w.op))
+		}
+	}
+	for _, op := range shown {
 		v.Evidence = append(v.Evidence, opLine(op.op))
 	}
 	c.violate(v)

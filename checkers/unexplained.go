@@ -10,9 +10,10 @@ import (
 // Window is the smallest stretch of one topic name's operations that no order explains: it begins where the last time nothing was under way, with the
 // states that were possible then, and ends with the answer that cannot be.
 type Window struct {
-	Before     []string // the states that were possible at its begin
-	Operations []WindowOperation
-	Earlier    int // operations before it, which some order explains
+	Before      []string // the states that were possible at its begin
+	Operations  []WindowOperation
+	Earlier     int               // operations before it, which some order explains
+	Contradicts []WindowOperation // acknowledged writes before it that the last answer contradicts, where single ones do
 }
 
 // WindowOperation is one operation of a window.
@@ -57,7 +58,13 @@ func Unexplained(ops []*history.Operation, at int64) (Window, bool) {
 	for i, segment := range segments {
 		if i == len(segments)-1 {
 			segment = slices.DeleteFunc(segment, func(c metaCall) bool { return c.op == final.op })
-			return s.window(frontier, segment, final, earlier)
+			w, ok := s.window(frontier, segment, final, earlier)
+			for _, c := range contradicts(calls, final, func(int64) string { return "" }).writes {
+				if !slices.ContainsFunc(w.Operations, func(o WindowOperation) bool { return o.Operation == c.op }) {
+					w.Contradicts = append(w.Contradicts, WindowOperation{Operation: c.op, Words: c.words()})
+				}
+			}
+			return w, ok
 		}
 		next, _ := s.through(frontier, segment, segment[len(segment)-1].call)
 		if len(next) == 0 || s.steps > unexplainedSteps {

@@ -35,12 +35,12 @@ func TestAckedRecordsOfUnsyncedReplicas(t *testing.T) {
 		{"the last in-sync replica lost power", func(s *ledgerStory) { s.lastLosesPower(2, "power-loss"); gone(s) },
 			Inconclusive, "nothing is claimed of orders-0, whose records are not synced: n2 was the last in-sync replica", nil},
 		{"its syncs failed", func(s *ledgerStory) { s.lastLosesPower(2, "fsync-error"); gone(s) }, Inconclusive, "nothing is claimed of orders-0", nil},
-		{"it was killed", func(s *ledgerStory) { s.lastLosesPower(2, "kill"); gone(s) }, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		{"it was killed", func(s *ledgerStory) { s.lastLosesPower(2, "kill"); gone(s) }, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"with records that are synced", func(s *ledgerStory) {
 			s.lastLosesPower(2, "power-loss")
 			s.run.Contract.Flush = "sync"
 			gone(s)
-		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		}, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"it was the last one only when it came back earlier, with all it had", func(s *ledgerStory) {
 			s.run.Contract.Flush = "none"
 			s.enter(1, 1, changes("set_partition_leader", change(2, 1, 1, 2)), 1, 2, 3)
@@ -49,7 +49,7 @@ func TestAckedRecordsOfUnsyncedReplicas(t *testing.T) {
 			s.faults = append(s.faults, &history.Fault{ID: 1, Kind: "power-loss", Nodes: []int32{2}, Asked: s.tick(), Effective: s.tick()})
 			s.registers(2, change(1, 3, 4, 1, 3))
 			gone(s)
-		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		}, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"another was in sync", func(s *ledgerStory) {
 			s.lastLosesPower(2, "kill")
 			s.faults[0].Kind = "power-loss"
@@ -59,17 +59,17 @@ func TestAckedRecordsOfUnsyncedReplicas(t *testing.T) {
 				}
 			}
 			gone(s)
-		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		}, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"another node lost power", func(s *ledgerStory) {
 			s.lastLosesPower(2, "power-loss")
 			s.faults[0].Nodes = []int32{1, 3}
 			gone(s)
-		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		}, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"what was sent after it was back is lost", func(s *ledgerStory) {
 			s.lastLosesPower(2, "power-loss")
 			s.send(1, 2)
 			gone(s)
-		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		}, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"what was sent after it was back is there", func(s *ledgerStory) {
 			s.lastLosesPower(2, "power-loss")
 			for n := range s.logs {
@@ -91,7 +91,7 @@ func TestAckedRecordsOfUnsyncedReplicas(t *testing.T) {
 			s.registers(2, change(1, 1, 2, 1))
 			s.lastLosesPower(2, "kill")
 			gone(s)
-		}, Violated, "2 acknowledged records of orders-0 are lost", []string{"lost-tail"}},
+		}, Violated, "acknowledged 2 records of orders-0 at ", []string{"lost-tail"}},
 		{"what nobody may write is still found", func(s *ledgerStory) { s.lastLosesPower(2, "power-loss"); s.store(record{producer: 8, seq: 3}) },
 			Violated, "nobody sent", []string{KindPhantom}},
 	} {
@@ -116,7 +116,7 @@ func TestAckedRecordsClaimsTheOtherPartitions(t *testing.T) {
 		reason  string
 	}{
 		{"all there", 2, Holds, "all of 2 acknowledged records were read back at their offsets; nothing is claimed of orders-0"},
-		{"one lost", 1, Violated, "1 acknowledged record of orders-1 is lost"},
+		{"one lost", 1, Violated, "acknowledged 1 record of orders-1 at "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newLedgerStory()

@@ -15,7 +15,7 @@ const (
 type Operation struct {
 	ID       string  `json:"id"`                 // unique in the run
 	Client   string  `json:"client,omitempty"`   // who asked, e.g. "produce-1"; a client has one operation of a kind at a time only where stated
-	Node     int32   `json:"node"`               // node that was asked, 0 where the client library chose
+	Node     int32   `json:"node"`               // node that was asked, of a send the one that it was last written to; 0 where nobody knows
 	Invoke   int64   `json:"invoke"`             // Unix ns, before the request was handed to the client
 	Complete int64   `json:"complete,omitempty"` // Unix ns, 0 if it never completed
 	Outcome  Outcome `json:"outcome"`

@@ -210,13 +210,17 @@ type delivery struct {
 	mu      sync.Mutex
 	left    int
 	offsets []int64
-	err     error // of the first record that had one
+	err     error   // of the first record that had one
+	led     leading // the partition's leader as the client knew it before the records were given to it, and at each acknowledgement; zero where it changed or was unknown
 	over    chan struct{}
 }
 
-func (d *delivery) took(i int, r *kgo.Record, err error) {
+func (d *delivery) took(i int, r *kgo.Record, led leading, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if led != d.led {
+		d.led = leading{}
+	}
 	if err != nil && d.err == nil {
 		d.err = err
 	}
@@ -230,7 +234,7 @@ func (d *delivery) took(i int, r *kgo.Record, err error) {
 // client gave up may have been appended by an earlier attempt.
 func (p *idempotents) do(ctx context.Context, op *history.Operation) {
 	q := op.Produce
-	q.Offsets = nil
+	q.Offsets, op.Node = nil, 0
 	n := int(q.Count)
 	if n <= 0 {
 		protocol.Settle(op, history.Failed, fmt.Errorf("a produce of %d records", n))
@@ -251,6 +255,8 @@ func (p *idempotents) do(ctx context.Context, op *history.Operation) {
 		protocol.Settle(op, history.Unknown, fmt.Errorf("not acknowledged in time: %w", ctx.Err()))
 		return
 	}
+	// A batch goes to the partition's leader as the client knows it. Where that was one and the same all the time, the records went there.
+	op.Node = d.led.node
 	if d.err != nil {
 		if fatal(d.err) {
 			p.broken(k, c)
@@ -278,7 +284,7 @@ func (p *idempotents) send(ctx context.Context, k producerKey, op *history.Opera
 		return nil, nil, err
 	}
 	n := int(q.Count)
-	d := &delivery{left: n, offsets: make([]int64, n), over: make(chan struct{})}
+	d := &delivery{left: n, offsets: make([]int64, n), over: make(chan struct{}), led: knownLeader(c, q)}
 	made := p.cfg.values()
 	values := make([]byte, 0, n*p.cfg.ValueBytes)
 	for i := range n {
@@ -286,9 +292,18 @@ func (p *idempotents) send(ctx context.Context, k producerKey, op *history.Opera
 		values = made.Append(values, op, i)
 		r := &kgo.Record{Topic: q.Topic, Partition: q.Partition, Value: values[start:len(values):len(values)]}
 		// With the context of the client, not of the operation: a record that is given up breaks the sequence for those behind it.
-		c.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) { d.took(i, r, err) })
+		c.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) { d.took(i, r, knownLeader(c, q), err) })
 	}
 	return c, d, nil
+}
+
+// knownLeader is whom a client takes for the leader of an operation's partition; the zero value where it knows none.
+func knownLeader(c *kgo.Client, q *history.ProduceOp) leading {
+	node, epoch, err := c.PartitionLeader(q.Topic, q.Partition)
+	if err != nil || node <= 0 {
+		return leading{}
+	}
+	return leading{node, epoch}
 }
 
 // fatal reports whether a producer can send nothing more after this error.

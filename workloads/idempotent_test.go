@@ -85,6 +85,9 @@ func TestAnIdempotentProducerSendsAgainWithItsSequence(t *testing.T) {
 				if op.Outcome != history.OK || !slices.Equal(op.Produce.Offsets, []int64{logStart + int64(2*i), logStart + int64(2*i) + 1}) {
 					t.Fatalf("%s: %q (%s), offsets %v", op.ID, op.Outcome, op.Error, op.Produce.Offsets)
 				}
+				if i > 0 && op.Node != 1 { // before the first, the client knew no leader
+					t.Errorf("%s was answered by node %d, want 1", op.ID, op.Node)
+				}
 			}
 			if got := l.attempts(); got != 4 {
 				t.Errorf("%d attempts, want 4: one was sent twice", got)

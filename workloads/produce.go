@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+	"github.com/segmentio/kafka-go/protocol/produce"
 
 	"soak/history"
 	"soak/workloads/protocol"
@@ -67,6 +69,7 @@ func (p *producers) writer(k producerKey) *kafka.Writer {
 	}
 	w := p.writers[k]
 	if w == nil {
+		way := &way{transport: p.transport, asked: map[place]int32{}}
 		w = &kafka.Writer{
 			Addr:         p.addr,
 			Balancer:     kafka.BalancerFunc(balance),
@@ -76,8 +79,8 @@ func (p *producers) writer(k producerKey) *kafka.Writer {
 			ReadTimeout:  p.cfg.Timeout,
 			WriteTimeout: p.cfg.Timeout,
 			RequiredAcks: kafka.RequiredAcks(k.acks),
-			Completion:   complete,
-			Transport:    p.transport,
+			Completion:   complete(way),
+			Transport:    way,
 		}
 		p.retire(k)
 		p.writers[k] = w
@@ -119,6 +122,7 @@ type sending struct {
 	placed  int     // messages that were given a partition: when all were, the Writer has them, and may have sent them
 	offsets []int64 // by record
 	results []error // by record; errPending until the Writer says
+	nodes   []int32 // by record: that it was sent to, 0 unknown
 }
 
 type slot struct {
@@ -137,30 +141,106 @@ func balance(m kafka.Message, _ ...int) int {
 	return at.s.partition
 }
 
-// complete takes the result of one request. kafka-go merges operations of one partition into a request, and may spread
+// complete takes the result of one request that went a way. kafka-go merges operations of one partition into a request, and may spread
 // one over two; each message carries its own slot, so neither matters.
-func complete(msgs []kafka.Message, err error) {
-	for i := range msgs {
-		at, ok := msgs[i].WriterData.(slot)
-		if !ok {
-			continue
+func complete(w *way) func([]kafka.Message, error) {
+	return func(msgs []kafka.Message, err error) {
+		for i := range msgs {
+			at, ok := msgs[i].WriterData.(slot)
+			if !ok {
+				continue
+			}
+			s := at.s
+			node := w.last(place{msgs[i].Topic, s.partition})
+			s.mu.Lock()
+			s.results[at.i], s.nodes[at.i] = err, node
+			// Without acks there is no answer, and the message's offset means nothing.
+			if s.offsets[at.i] = -1; err == nil && s.acks != 0 && msgs[i].Offset >= 0 {
+				s.offsets[at.i] = msgs[i].Offset
+			}
+			s.mu.Unlock()
 		}
-		s := at.s
-		s.mu.Lock()
-		s.results[at.i] = err
-		// Without acks there is no answer, and the message's offset means nothing.
-		if s.offsets[at.i] = -1; err == nil && s.acks != 0 && msgs[i].Offset >= 0 {
-			s.offsets[at.i] = msgs[i].Offset
-		}
-		s.mu.Unlock()
 	}
+}
+
+// way is a Writer's transport, which notes where its requests go. kafka-go sends a Produce to whom its newest metadata names as the partition's leader,
+// and tells nobody; but it answers a Metadata request from that same memory. Where it names the same leader, in the same epoch, before the request and
+// after, the request went there.
+type way struct {
+	transport kafka.RoundTripper
+
+	mu    sync.Mutex
+	asked map[place]int32 // of the last request to a partition; a Writer has one under way in each
+}
+
+type place struct {
+	topic     string
+	partition int
+}
+
+// leading is whom kafka-go takes for a partition's leader; the zero value where it knows none.
+type leading struct{ node, epoch int32 }
+
+func (w *way) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	q, ok := req.(*produce.Request)
+	if !ok || len(q.Topics) != 1 || len(q.Topics[0].Partitions) != 1 {
+		return w.transport.RoundTrip(ctx, addr, req)
+	}
+	at := place{q.Topics[0].Topic, int(q.Topics[0].Partitions[0].Partition)}
+	before := w.leader(ctx, addr, at)
+	resp, err := w.transport.RoundTrip(ctx, addr, req)
+	// The memory is asked even where the request's own time is over.
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	node := before.node
+	if w.leader(after, addr, at) != before {
+		node = 0
+	}
+	w.mu.Lock()
+	w.asked[at] = node
+	w.mu.Unlock()
+	return resp, err
+}
+
+func (w *way) leader(ctx context.Context, addr net.Addr, at place) leading {
+	resp, err := w.transport.RoundTrip(ctx, addr, &metadata.Request{TopicNames: []string{at.topic}})
+	known, ok := resp.(*metadata.Response)
+	if err != nil || !ok {
+		return leading{}
+	}
+	for _, t := range known.Topics {
+		for _, p := range t.Partitions {
+			if t.Name == at.topic && int(p.PartitionIndex) == at.partition && p.ErrorCode == 0 && p.LeaderID > 0 {
+				return leading{p.LeaderID, p.LeaderEpoch}
+			}
+		}
+	}
+	return leading{}
+}
+
+func (w *way) last(at place) int32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked[at]
+}
+
+// node is the one that all records were sent to; 0 where they went to several, or nobody knows.
+func (s *sending) node() int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.nodes {
+		if n != s.nodes[0] {
+			return 0
+		}
+	}
+	return s.nodes[0]
 }
 
 // do sends an operation's records in one call, each attempted once. It is ok if all were acknowledged, failed if all surely
 // were not appended, and otherwise unknown.
 func (p *producers) do(ctx context.Context, op *history.Operation) {
 	q := op.Produce
-	q.Offsets = nil
+	q.Offsets, op.Node = nil, 0
 	w := p.writer(producerKey{q.Producer, q.Incarnation, q.Acks})
 	if w == nil {
 		protocol.Settle(op, history.Failed, errClosed)
@@ -171,7 +251,7 @@ func (p *producers) do(ctx context.Context, op *history.Operation) {
 		protocol.Settle(op, history.Failed, fmt.Errorf("a produce of %d records", n))
 		return
 	}
-	s := &sending{partition: int(q.Partition), acks: q.Acks, offsets: make([]int64, n), results: make([]error, n)}
+	s := &sending{partition: int(q.Partition), acks: q.Acks, offsets: make([]int64, n), results: make([]error, n), nodes: make([]int32, n)}
 	msgs := make([]kafka.Message, n)
 	made := p.cfg.values()
 	values := make([]byte, 0, n*p.cfg.ValueBytes)
@@ -187,6 +267,7 @@ func (p *producers) do(ctx context.Context, op *history.Operation) {
 	defer cancel()
 	err := w.WriteMessages(ctx, msgs...)
 	outcome, err := s.outcome(err)
+	op.Node = s.node()
 	protocol.Settle(op, outcome, err)
 	if outcome == history.OK {
 		q.Offsets = s.offsets

@@ -1,12 +1,17 @@
 package workloads
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"soak/history"
@@ -126,6 +131,9 @@ func TestProduceOffsetsAreThoseOfTheRecords(t *testing.T) {
 		if op.Outcome != history.OK || len(p.Offsets) != 7 {
 			t.Fatalf("%s: %q (%s) with %d offsets, want ok with 7", op.ID, op.Outcome, op.Error, len(p.Offsets))
 		}
+		if op.Node != 1 {
+			t.Errorf("%s was answered by node %d, want 1, which leads all partitions", op.ID, op.Node)
+		}
 		for i, off := range p.Offsets {
 			want := gen.Header{
 				Run: testRun, Producer: p.Producer, Incarnation: 1, TopicPartition: gen.PartitionHash("orders", p.Partition),
@@ -164,6 +172,50 @@ func TestProduceOutcomeOfEachCode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheNodeOfASendIsNamedWhereItIsSure: kafka-go tells nobody where it sent a request. Whoever it took for the leader all the time is named, and nobody
+// where that changed meanwhile.
+func TestTheNodeOfASendIsNamedWhereItIsSure(t *testing.T) {
+	led := func(node, epoch int32) leading { return leading{node, epoch} }
+	for name, c := range map[string]struct {
+		before, after leading
+		want          int32
+	}{
+		"one leader":       {led(2, 7), led(2, 7), 2},
+		"another":          {led(2, 7), led(3, 8), 0},
+		"the same anew":    {led(2, 7), led(2, 9), 0},
+		"none before":      {led(0, 0), led(2, 7), 0},
+		"none known after": {led(2, 7), led(0, 0), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &way{asked: map[place]int32{}, transport: &memory{known: []leading{c.before, c.after}}}
+			req := &produce.Request{Topics: []produce.RequestTopic{{Topic: "orders", Partitions: []produce.RequestPartition{{Partition: 3}}}}}
+			if _, err := w.RoundTrip(t.Context(), kafka.TCP("localhost:1"), req); err != nil {
+				t.Fatal(err)
+			}
+			s := &sending{partition: 3, offsets: make([]int64, 2), results: make([]error, 2), nodes: make([]int32, 2)}
+			complete(w)([]kafka.Message{{Topic: "orders", WriterData: slot{s, 0}}, {Topic: "orders", WriterData: slot{s, 1}}}, nil)
+			if got := s.node(); got != c.want {
+				t.Errorf("node %d, want %d", got, c.want)
+			}
+		})
+	}
+	if got := (&sending{nodes: []int32{1, 2}}).node(); got != 0 {
+		t.Errorf("records that went to two nodes have node %d, want 0", got)
+	}
+}
+
+// memory is a transport whose metadata changes with each look.
+type memory struct{ known []leading }
+
+func (m *memory) RoundTrip(_ context.Context, _ net.Addr, req kafka.Request) (kafka.Response, error) {
+	if _, ok := req.(*metadata.Request); !ok {
+		return &produce.Response{}, nil
+	}
+	l := m.known[0]
+	m.known = m.known[1:]
+	return &metadata.Response{Topics: []metadata.ResponseTopic{{Name: "orders", Partitions: []metadata.ResponsePartition{{PartitionIndex: 3, LeaderID: l.node, LeaderEpoch: l.epoch}}}}}, nil
 }
 
 func TestProduceDroppedWithTheRequestInHandIsUnknown(t *testing.T) {

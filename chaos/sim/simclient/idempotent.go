@@ -153,6 +153,7 @@ func (c *Clients) pump(now int64, q *queue) {
 			t.sent, t.sequence = true, q.next
 			q.next = nextSequence(q.next, t.op.Produce.Count)
 		}
+		t.op.Node = l.node
 		req := protocol.IdempotentProduceRequest(t.op, &c.values, now, c.c.RequestTimeout, protocol.Sequence{Producer: s.id, First: t.sequence})
 		c.send(now, l.conn, t, req, "", c.c.RequestTimeout)
 	}

@@ -32,7 +32,7 @@ func (c *Clients) startProduce(now int64, op *history.Operation) {
 		c.finish(now, op, history.Failed, fmt.Errorf("a produce of %d records to partition %d", p.Count, p.Partition))
 		return
 	}
-	p.Offsets = nil
+	p.Offsets, op.Node = nil, 0 // it is known when it is sent
 	t := c.newTask(now, taskProduce, op)
 	t.part = c.partition(p.Topic, p.Partition)
 	c.timers.arm(t, now+int64(c.c.LeaderWait))
@@ -75,7 +75,7 @@ func (c *Clients) sendProduce(now int64, l *lane, t *task) {
 	if l.conn == nil {
 		c.open(l.node, &l.conn).lane = l
 	}
-	t.lane = nil
+	t.lane, t.op.Node = nil, l.node
 	req := protocol.ProduceRequest(t.op, &c.values, now, c.c.RequestTimeout)
 	if t.op.Produce.Acks == 0 { // nothing will come back
 		c.post(l.conn, req, "")

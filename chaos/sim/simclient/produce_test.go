@@ -97,6 +97,9 @@ func TestProduceIsPipelinedInOrder(t *testing.T) {
 	w.runFor(100 * ms)
 	for _, op := range append(ops, other) {
 		wantOutcome(t, op, history.OK)
+		if op.Node != 1 {
+			t.Errorf("%s was sent to n%d by its record, want n1, the leader", op.ID, op.Node)
+		}
 	}
 	if w.most != DefaultInFlight {
 		t.Errorf("at most %d requests in flight on one connection, want %d", w.most, DefaultInFlight)

@@ -1,0 +1,160 @@
+package checkers
+
+import (
+	"fmt"
+	"slices"
+
+	"soak/history"
+)
+
+// contradiction is why an answer about a topic cannot be, as far as it follows from single answers: the writes that it contradicts, in the order of
+// their answers, and the reason in words. A search for an order finds violations that follow from no single answer: those have neither.
+type contradiction struct {
+	writes []metaCall
+	why    string
+}
+
+// contradicts looks for the acknowledged writes that an answer contradicts. What it says is true by itself, whatever the search has found: it passes
+// over everything that an operation of unknown outcome, or one under way at the same time, could explain.
+func contradicts(calls []metaCall, final metaCall, clock func(int64) string) contradiction {
+	m := final.op.Meta
+	var before []metaCall // acknowledged before the question was put, in the order of their answers
+	for _, c := range calls {
+		if c.op != final.op && !c.open && c.writes() && !absent(c.op.Meta) && c.op.Meta.Code == codeNone && c.ret < final.call {
+			before = append(before, c)
+		}
+	}
+	slices.SortStableFunc(before, func(a, b metaCall) int { return int(min(max(a.ret-b.ret, -1), 1)) })
+	// mayFollow reports whether a write of a kind may have taken effect behind another one and before the answer.
+	mayFollow := func(w metaCall, kind, config string) bool {
+		return slices.ContainsFunc(calls, func(c metaCall) bool {
+			x := c.op.Meta
+			return c.op != w.op && c.op != final.op && x.Kind == kind && (c.open || x.Code == codeNone) && (config == "" || x.Config == config) &&
+				(c.open || c.ret > w.call) && c.call < final.ret
+		})
+	}
+	last := func(kind, config string) (metaCall, bool) {
+		for i := len(before) - 1; i >= 0; i-- {
+			if x := before[i].op.Meta; x.Kind == kind && (config == "" || x.Config == config) {
+				return before[i], true
+			}
+		}
+		return metaCall{}, false
+	}
+	said := func(c metaCall) string {
+		return fmt.Sprintf("%s at %s%s", by(c), clock(c.ret), atIndex(c.op.Meta.Index))
+	}
+	switch {
+	case claimsAbsent(m):
+		if c, ok := last(history.MetaCreate, ""); ok && !mayFollow(c, history.MetaDelete, "") {
+			return contradiction{[]metaCall{c}, fmt.Sprintf("its creation had been acknowledged before that was asked, %s, and nobody has deleted it", said(c))}
+		}
+	case m.Kind != history.MetaCreate && !slices.ContainsFunc(calls, func(c metaCall) bool {
+		return c.op.Meta.Kind == history.MetaCreate && (c.open || c.op.Meta.Code == codeNone) && c.call < final.ret
+	}):
+		return contradiction{why: "no creation of it had been acknowledged, and none was under way"}
+	case m.TopicID != "":
+		for i, c := range before {
+			if x := c.op.Meta; x.Kind != history.MetaCreate || x.TopicID != m.TopicID {
+				continue
+			}
+			for _, d := range before[i+1:] {
+				if d.op.Meta.Kind == history.MetaDelete && d.call > c.ret {
+					return contradiction{[]metaCall{c, d}, fmt.Sprintf("the deletion of just that topic had been acknowledged before that was asked, %s", said(d))}
+				}
+			}
+		}
+	default:
+		if d, ok := last(history.MetaDelete, ""); ok && !mayFollow(d, history.MetaCreate, "") {
+			return contradiction{[]metaCall{d}, fmt.Sprintf("the topic's deletion had been acknowledged before that was asked, %s, and nobody has created it again", said(d))}
+		}
+	}
+	if m.Kind == history.MetaRead && !absent(m) {
+		wrote := func(c metaCall) bool {
+			x := c.op.Meta
+			return c.call < final.ret && (x.Kind == history.MetaWrite && x.Config == m.Config && x.Value == m.Value || x.Kind == history.MetaCreate && x.Configs[m.Config] == m.Value)
+		}
+		if m.Value != "" && !slices.ContainsFunc(calls, wrote) {
+			return contradiction{why: "nobody had written that value"}
+		}
+		w, ok := last(history.MetaWrite, m.Config)
+		if ok && w.op.Meta.Value != m.Value && !mayFollow(w, history.MetaWrite, m.Config) && !mayFollow(w, history.MetaDelete, "") && !mayFollow(w, history.MetaCreate, "") {
+			return contradiction{[]metaCall{w}, fmt.Sprintf("%q had been acknowledged as its value before that was asked, %s, and nobody has written another", w.op.Meta.Value, said(w))}
+		}
+	}
+	return contradiction{}
+}
+
+// claimsAbsent reports whether an answer says that the topic was not there when it was asked for.
+func claimsAbsent(m *history.MetaOp) bool {
+	return absent(m) || m.Kind == history.MetaCreate && m.Code == codeNone
+}
+
+// by names who answered, where that is known.
+func by(c metaCall) string {
+	if c.op.Node == 0 {
+		return "by a node"
+	}
+	return fmt.Sprintf("by n%d", c.op.Node)
+}
+
+func atIndex(index uint64) string {
+	if index == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (raft entry %d)", index)
+}
+
+// claim is what an answer says, in a sentence that begins with who said it.
+func claim(c metaCall) string {
+	m := c.op.Meta
+	who := "a node"
+	if c.op.Node != 0 {
+		who = fmt.Sprintf("n%d", c.op.Node)
+	}
+	says := ""
+	switch {
+	case m.Code == codeAlreadyExists:
+		says = fmt.Sprintf("refused to create topic %s because it exists already", m.Name)
+	case absent(m) && m.Kind == history.MetaDescribe:
+		says = fmt.Sprintf("answered that there is no such topic as %s", m.Name)
+	case absent(m):
+		says = fmt.Sprintf("answered to a %s that there is no such topic as %s", m.Kind, m.Name)
+	case m.Kind == history.MetaCreate:
+		says = "acknowledged the creation of topic " + m.Name
+	case m.Kind == history.MetaDelete:
+		says = "acknowledged the deletion of topic " + m.Name
+	case m.Kind == history.MetaWrite:
+		says = fmt.Sprintf("acknowledged %q as %s of topic %s", m.Value, m.Config, m.Name)
+	case m.Kind == history.MetaRead:
+		says = fmt.Sprintf("answered that %s of topic %s is %q", m.Config, m.Name, m.Value)
+	default:
+		says = fmt.Sprintf("answered that topic %s exists", m.Name)
+	}
+	if m.TopicID != "" && !absent(m) {
+		says += fmt.Sprintf(" (topic id %s)", m.TopicID)
+	}
+	return who + " " + says
+}
+
+// refuted is the sentence of an answer that no order explains: who answered what, and which acknowledged write it contradicts.
+func refuted(calls []metaCall, final metaCall, clock func(int64) string) string {
+	said := claim(final)
+	why := contradicts(calls, final, clock)
+	if why.why == "" {
+		return fmt.Sprintf("%s, which contradicts what was answered before: no order of the first %s on this topic explains all of their answers",
+			said, plural(int64(len(calls)), "operation"))
+	}
+	text := fmt.Sprintf("%s, but %s", said, why.why)
+	index, newest := final.op.Meta.Index, uint64(0)
+	for _, w := range why.writes {
+		newest = max(newest, w.op.Meta.Index)
+	}
+	switch {
+	case index != 0 && newest > index:
+		text += fmt.Sprintf("; the answer is of the older state at raft entry %d", index)
+	case index != 0:
+		text += fmt.Sprintf("; the answer names raft entry %d", index)
+	}
+	return text
+}

@@ -1,0 +1,57 @@
+package checkers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"soak/history"
+)
+
+// The sentence names the read, the node that answered, the write that it contradicts and the raft entries of both; the evidence holds the write, however
+// many operations lie between.
+func TestAStaleAnswerNamesTheWriteThatItContradicts(t *testing.T) {
+	ops := []history.Operation{create(1, 2, "a"), remove(3, 4)}
+	ops[0].Meta.Index, ops[1].Meta.Index, ops[1].Node = 11, 15, 2
+	for i := range int64(maxEvidence + 3) {
+		ops = append(ops, misses(10+2*i, 11+2*i))
+	}
+	late := sees(100, 103, "a")
+	late.Meta.Index, late.Node = 12, 3
+	v, _ := judgeMeta(append(ops, late)...)
+	wants(t, v, Violated, "n3 answered that topic t exists (topic id a), but the deletion of just that topic had been acknowledged before that was asked, by n2 at 0.004 s (Unix time) (raft entry 15); "+
+		"the answer is of the older state at raft entry 12", KindNotLinearizable)
+	if e := v.Violations[0].Evidence; !slices.ContainsFunc(e, func(l string) bool { return strings.Contains(l, `"kind":"delete"`) }) {
+		t.Errorf("the deletion is missing in the evidence: %q", e)
+	}
+	var all []*history.Operation
+	for i := range ops {
+		all = append(all, &ops[i])
+	}
+	all = append(all, &late)
+	w, ok := Unexplained(all, 103e6)
+	if !ok || len(w.Contradicts) != 2 || w.Contradicts[1].Words != "delete at n2 succeeded" {
+		t.Errorf("window: %v, the answer contradicts %+v; want the creation and the deletion", ok, w.Contradicts)
+	}
+}
+
+// What overlaps the question, or has no known outcome, may explain the answer: it is held against nobody.
+func TestNoSoundAnswerIsSaidToContradictAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ops := soundTopic(t)
+		var all []*history.Operation
+		for i := range ops {
+			all = append(all, &ops[i])
+		}
+		for _, c := range explainable(all) {
+			if c.open {
+				continue
+			}
+			if got := contradicts(upTo(explainable(all), c.ret), c, func(int64) string { return "" }); got.why != "" {
+				t.Fatalf("%s: %s", c.words(), got.why)
+			}
+		}
+	})
+}
