@@ -8,13 +8,14 @@ import (
 	"soak/results/measure"
 )
 
-// Cells is a row of the table of measures: name, old, new, change, test, status.
+// Cells is a row of the table of measures: name, old, new, change, status, and the test that it rests on, or why there is none. The last is the long
+// one, which a terminal may fold.
 func (r *Row) Cells() []string {
-	return []string{r.Measure.Name, valueWords(r.Measure, r.Old), valueWords(r.Measure, r.New), r.changeWords(), r.testWords(), r.statusWords()}
+	return []string{r.Measure.Name, valueWords(r.Measure, r.Old), valueWords(r.Measure, r.New), r.changeWords(), r.statusWords(), r.groundWords()}
 }
 
 // Headings of the cells.
-func Headings() []string { return []string{"measure", "old", "new", "change", "rank test", "status"} }
+func Headings() []string { return []string{"measure", "old", "new", "change", "status", "rank test"} }
 
 func valueWords(d measure.Definition, v measure.Value) string {
 	switch {
@@ -49,7 +50,7 @@ func (r *Row) testWords() string {
 	if r.Measure.Sample == "" {
 		of = "runs"
 	}
-	return fmt.Sprintf("p %s, effect %.2f (%d and %d %s)", pWords(r.P()), r.Test.Effect, r.Test.N1, r.Test.N2, of)
+	return fmt.Sprintf("p %s, effect %.2f (%d + %d %s)", pWords(r.P()), r.Test.Effect, r.Test.N1, r.Test.N2, of)
 }
 
 func pWords(p float64) string {
@@ -60,15 +61,22 @@ func pWords(p float64) string {
 }
 
 func (r *Row) statusWords() string {
-	s := strings.ToUpper(string(r.Status))
 	switch r.Status {
 	case Same, Improved, Shown, Apart:
-		s = string(r.Status)
+		return string(r.Status)
 	}
-	if r.Why != "" && r.Status != Same && r.Status != Apart {
-		s += ": " + r.Why
+	return strings.ToUpper(string(r.Status))
+}
+
+func (r *Row) groundWords() string {
+	words := r.testWords()
+	if r.Why == "" || r.Status == Same || r.Status == Apart {
+		return words
 	}
-	return s
+	if words != "" {
+		words += "; "
+	}
+	return words + r.Why
 }
 
 // Sentence is the result in one sentence.

@@ -103,7 +103,7 @@ func (e *env) dispatch() (int, error) {
 	}
 	rest := e.args[min(1, len(e.args)):]
 	if len(rest) == 0 {
-		printHelp(e.stderr)
+		e.printHelp(e.stderr)
 		return exitUsage, nil
 	}
 	word, rest := commandWord(rest)
@@ -153,23 +153,25 @@ func helpCommand(e *env, args []string) (int, error) {
 		sub := &env{args: append(append([]string{e.args[0]}, args...), "--help"), stdout: e.stdout, stderr: e.stderr, getenv: e.getenv}
 		return sub.dispatch()
 	}
-	printHelp(e.stdout)
+	e.printHelp(e.stdout)
 	return exitHolds, nil
 }
 
-func printHelp(w io.Writer) {
+func (e *env) printHelp(w io.Writer) {
+	columns := show.StyleOf(w, e.getenv).Columns
 	rows := make([][]string, 0, 16)
 	for _, c := range commands() {
 		if !c.hidden {
 			rows = append(rows, []string{"  " + strings.TrimSpace(c.name+" "+c.args), c.short})
 		}
 	}
+	fold := func(text string) string { return strings.Join(show.Fold(text, columns), "\n") }
 	fmt.Fprintf(w, "soak breaks Kafka-protocol clusters under load and judges what they did.\n\n"+
-		"usage: soak COMMAND [ARGUMENTS] [FLAGS]\n\n%s\n\n"+
-		"soak COMMAND --help shows a command's flags. A RUN is a folder, the beginning of a run's id, or latest.\n"+
-		"exit codes: 0 holds, 1 violated, 2 usage or configuration, 3 inconclusive, 4 the harness failed,\n"+
-		"130 and 143 ended by SIGINT and SIGTERM with nothing violated so far.\n",
-		strings.Join(show.Table(show.Style{ASCII: true}, rows), "\n"))
+		"usage: soak COMMAND [ARGUMENTS] [FLAGS]\n\n%s\n\n%s\n%s\n%s\n",
+		strings.Join(show.Table(show.Style{ASCII: true, Columns: columns}, rows), "\n"),
+		fold("soak COMMAND --help shows a command's flags. A RUN is a folder, the beginning of a run's id, or latest."),
+		fold("exit codes: 0 holds, 1 violated, 2 usage or configuration, 3 inconclusive, 4 the harness failed,"),
+		fold("130 and 143 ended by SIGINT and SIGTERM with nothing violated so far."))
 }
 
 // program is how a person calls this program: what hints and reproduce lines begin with.

@@ -95,8 +95,7 @@ func loadSide(parent, ref string) ([]*compare.Run, error) {
 
 // comparison prints a result for a person.
 func (e *env) comparison(r *compare.Result) error {
-	st := e.style()
-	line := func(format string, args ...any) error { return e.print("%s\n", st.Text(fmt.Sprintf(format, args...))) }
+	line := func(format string, args ...any) error { return e.printText(fmt.Sprintf(format, args...)) }
 	for i, d := range r.Differences {
 		if i == 0 {
 			if err := line("not the same on both sides"); err != nil {

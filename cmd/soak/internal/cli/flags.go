@@ -67,6 +67,12 @@ func (e *env) print(format string, args ...any) error {
 	return nil
 }
 
+// printText prints a line of text, folded at spaces where a terminal is too narrow for it.
+func (e *env) printText(text string) error {
+	st := e.style()
+	return e.print("%s\n", strings.Join(show.Fold(st.Text(text), st.Columns), "\n"))
+}
+
 func (e *env) table(rows [][]string) error {
 	for _, l := range show.Table(e.style(), rows) {
 		if err := e.print("%s\n", l); err != nil {

@@ -224,7 +224,6 @@ func gateShape(entry *gate.Entry) []string {
 
 // print tells a person what came of the gate.
 func (g *gateCommandRun) print(r *gate.Result) error {
-	st := g.env.style()
 	if !g.output.quiet {
 		rows := [][]string{{"SCENARIO", "DRIVER", "REPETITION", "OUTCOME", "WHY"}}
 		for i := range r.Repetitions {
@@ -250,12 +249,12 @@ func (g *gateCommandRun) print(r *gate.Result) error {
 			if k.Runs > 0 {
 				seen = "seen in " + show.Plural(int64(k.Runs), "run")
 			}
-			if err := g.env.print("%s\n", st.Text(k.Words()+"; "+seen)); err != nil {
+			if err := g.env.printText(k.Words() + "; " + seen); err != nil {
 				return err
 			}
 		}
 	}
-	if err := g.env.print("%s\n", st.Text(strings.ToUpper(r.Outcome)+"  "+show.Cut(r.Sentence, 400))); err != nil {
+	if err := g.env.printText(strings.ToUpper(r.Outcome) + "  " + show.Cut(r.Sentence, 400)); err != nil {
 		return err
 	}
 	if g.output.quiet {

@@ -111,6 +111,11 @@ func (e *env) runTable(runs []results.Entry) error {
 		}
 		rows = append(rows, []string{r.ID, when, r.Scenario, r.Driver, verdict, strings.Join(r.Bugs, ","), r.Folder.Path()})
 	}
+	if !show.Fits(e.style(), rows) {
+		for i := range rows { // the id names the run to every command
+			rows[i] = rows[i][:len(rows[i])-1]
+		}
+	}
 	return e.table(rows)
 }
 

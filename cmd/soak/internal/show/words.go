@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,6 +115,13 @@ func Table(s Style, rows [][]string) []string {
 	return out
 }
 
+// Fits reports whether a table stands in the terminal as it is.
+func Fits(s Style, rows [][]string) bool {
+	wide := s
+	wide.Columns = 0
+	return s.Columns <= 0 || !slices.ContainsFunc(Table(wide, rows), func(line string) bool { return utf8.RuneCountInString(line) > s.Columns })
+}
+
 // fitted is a text that begins in column at, in lines that end before the terminal does.
 func fitted(text string, at, columns int) string {
 	switch {
@@ -126,23 +134,25 @@ func fitted(text string, at, columns int) string {
 	return "\n" + indent + strings.Join(Fold(text, columns-len(indent)), "\n"+indent)
 }
 
-// Fold breaks a text at spaces into lines of at most n characters. A word that is longer has a line of its own; n < 1 folds nothing.
+// Fold breaks a text at spaces into lines of at most n characters, each indented as the first one is. A word that is longer has a line of its
+// own; n < 1 folds nothing.
 func Fold(text string, n int) []string {
-	if n < 1 {
+	if n < 1 || utf8.RuneCountInString(text) <= n {
 		return []string{text}
 	}
+	rest := strings.TrimLeft(text, " ")
+	indent := text[:len(text)-len(rest)]
 	var lines []string
-	line, used := "", 0
-	for word := range strings.SplitSeq(text, " ") {
-		w := utf8.RuneCountInString(word)
+	line := ""
+	for word := range strings.SplitSeq(rest, " ") { // an empty one is a space more
 		switch {
-		case used == 0 && line == "":
-			line, used = word, w
-		case used+1+w <= n:
-			line, used = line+" "+word, used+1+w
+		case strings.TrimSpace(line) == "":
+			line = indent + word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
+			line += " " + word
 		default:
-			lines = append(lines, line)
-			line, used = word, w
+			lines = append(lines, strings.TrimRight(line, " "))
+			line = indent + word
 		}
 	}
 	return append(lines, line)

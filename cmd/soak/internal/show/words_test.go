@@ -20,6 +20,9 @@ func TestTableFoldsItsLastColumn(t *testing.T) {
 		if got := Table(Style{Columns: c.columns}, rows); !slices.Equal(got, c.want) {
 			t.Errorf("in %d columns: %q, want %q", c.columns, got, c.want)
 		}
+		if got, want := Fits(Style{Columns: c.columns}, rows), len(c.want) == len(rows); got != want {
+			t.Errorf("in %d columns it fits: %v, want %v", c.columns, got, want)
+		}
 	}
 }
 
@@ -34,6 +37,9 @@ func TestFold(t *testing.T) {
 		{"abcdefgh i", 4, []string{"abcdefgh", "i"}},
 		{"é é é", 3, []string{"é é", "é"}},
 		{"all on one", 0, []string{"all on one"}},
+		{"  one two three", 9, []string{"  one two", "  three"}},
+		{"  one  two", 10, []string{"  one  two"}},
+		{"one  two  three", 9, []string{"one  two", "three"}},
 	} {
 		if got := Fold(c.text, c.n); !slices.Equal(got, c.want) {
 			t.Errorf("%q at %d: %q, want %q", c.text, c.n, got, c.want)
