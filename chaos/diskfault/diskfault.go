@@ -137,9 +137,21 @@ func (f *Fault) Inject(ctx context.Context) ([]history.Evidence, error) {
 
 // ask asks a shim one question in bounded time.
 func ask[A any](ctx context.Context, question func(context.Context) (A, error)) (A, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	return askFor(ctx, askTime, question)
+}
+
+func askFor[A any](ctx context.Context, bound time.Duration, question func(context.Context) (A, error)) (A, error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	return question(ctx)
+}
+
+// probeTime bounds a question whose answer is a probe that meets the fault.
+func (f *Fault) probeTime() time.Duration {
+	if f.spec.Kind == chaos.SlowDisk {
+		return faultshim.SetTime
+	}
+	return askTime
 }
 
 // losePower takes a node's power and sees it gone.
@@ -207,7 +219,7 @@ func (f *Fault) strike(ctx context.Context, p *part) ([]history.Evidence, error)
 
 // set sets the fault in the present life; the probe met it there.
 func (f *Fault) set(ctx context.Context, p *part) (faultshim.Probe, error) {
-	probe, err := ask(ctx, func(ctx context.Context) (faultshim.Probe, error) { return p.client.Set(ctx, f.words()) })
+	probe, err := askFor(ctx, f.probeTime(), func(ctx context.Context) (faultshim.Probe, error) { return p.client.Set(ctx, f.words()) })
 	if err != nil {
 		return probe, fmt.Errorf("breaking the disk of n%d: %w", p.node.ID(), err)
 	}
@@ -303,7 +315,7 @@ func (f *Fault) look(ctx context.Context, p *part) ([]history.Evidence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking at the disk of n%d: %w", id, err)
 	}
-	probe, err := ask(ctx, client.Probe)
+	probe, err := askFor(ctx, f.probeTime(), client.Probe)
 	if err != nil {
 		return nil, fmt.Errorf("looking at the disk of n%d: %w", id, err)
 	}

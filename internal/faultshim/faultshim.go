@@ -22,6 +22,9 @@ const (
 	// minute does not lose a fault by that.
 	LeaseTime = 4 * time.Second
 
+	// SetTime is the most that setting a fault may take: the probe that meets it is part of it, and on a slow disk that is slow.
+	SetTime = 15 * time.Second
+
 	// RenewEvery is how often a run renews: one renewal that is lost does no harm.
 	RenewEvery = LeaseTime / 4
 

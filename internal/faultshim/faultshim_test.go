@@ -199,6 +199,64 @@ func TestTheLeaseIsHeldHere(t *testing.T) {
 	}
 }
 
+// sluggish is a file system whose every sync takes a second.
+type sluggish struct{ vfs.FS }
+
+type sluggishFile struct{ vfs.File }
+
+func (s sluggish) Create(path string) (vfs.File, error) {
+	f, err := s.FS.Create(path)
+	return sluggishFile{f}, err
+}
+
+func (f sluggishFile) Sync() error {
+	time.Sleep(time.Second)
+	return f.File.Sync()
+}
+
+// What meets a slow disk first is the probe of its setting, which may take longer than a lease that nobody can renew yet.
+func TestAProbeMayTakeLongerThanALease(t *testing.T) {
+	for name, tc := range map[string]struct {
+		patience time.Duration // of who sets the fault
+		want     int           // faults thereafter
+	}{
+		"who asked waits":             {time.Minute, 1},
+		"who asked is gone meanwhile": {time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shim, err := vfs.NewShim(sluggish{vfs.NewMem()}, "/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := NewServer(shim, nil)
+				run, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() { s.Run(run); close(done) }()
+				ctx, gone := context.WithTimeout(t.Context(), tc.patience)
+				defer gone()
+				r := httptest.NewRequestWithContext(ctx, http.MethodPost, pathSet, strings.NewReader(`{"id":1,"kind":"slow-disk","factor":10}`))
+				r.Host = "localhost"
+				r.Header.Set("Content-Type", "application/json")
+				begin := time.Now()
+				s.Handler().ServeHTTP(httptest.NewRecorder(), r)
+				if n := len(s.status()); n != tc.want {
+					t.Errorf("%d faults when the setting has been answered after %v, want %d", n, time.Since(begin), tc.want)
+				}
+				if tc.want > 0 && time.Since(begin) <= LeaseTime {
+					t.Errorf("the probe took %v: this test shows nothing", time.Since(begin))
+				}
+				time.Sleep(LeaseTime + 2*tick)
+				if n := len(s.status()); n != 0 {
+					t.Errorf("%d faults, and nobody renewed", n)
+				}
+				cancel()
+				<-done
+			})
+		})
+	}
+}
+
 // A process that stood still has not heard renewals; that is no reason to end a fault.
 func TestAPauseDoesNotEndTheLease(t *testing.T) {
 	f := newFixture(t)

@@ -195,11 +195,30 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) error {
 		s.mu.Unlock()
 		return refuse(http.StatusConflict, "fault %d is there already, or %d are", f.ID, MaxFaults)
 	}
-	h := &held{kind: f.Kind, lease: LeaseTime, in: s.shim.Inject(vfs.SimFault{Kind: kinds[f.Kind], Factor: f.Factor, Free: f.Free, Short: f.Short})}
+	// Until the answer is ready nobody can know of the fault, and renew it: a probe of a slow disk takes as long as the disk. If who asked is gone, so is the fault.
+	h := &held{kind: f.Kind, lease: SetTime + LeaseTime, in: s.shim.Inject(vfs.SimFault{Kind: kinds[f.Kind], Factor: f.Factor, Free: f.Free, Short: f.Short})}
 	s.faults[f.ID] = h
 	s.mu.Unlock()
+	stop := context.AfterFunc(r.Context(), func() { s.drop(f.ID, h) })
+	p := s.probe()
+	if !stop() {
+		return nil
+	}
+	s.mu.Lock()
+	h.lease = LeaseTime
+	s.mu.Unlock()
 	defer h.in.Activate()
-	return answer(w, s.probe())
+	return answer(w, p)
+}
+
+// drop ends a fault, if it is still this one.
+func (s *Server) drop(id int, h *held) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults[id] == h {
+		h.in.Heal()
+		delete(s.faults, id)
+	}
 }
 
 // at renews the lease of a fault, or ends it; the answer is what it has done so far.
