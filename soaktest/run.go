@@ -181,7 +181,7 @@ func (r *run) clients(addr func(int32) string) (runner.Clients, error) {
 		list = append(list, addr(n))
 	}
 	r.update(func() { r.addrs = list })
-	return workloads.New(workloads.Config{Addrs: of, Seed: r.desc.Seed, RunHash: r.desc.RunHash, ValueBytes: r.plan.Workloads.Produce.ValueBytes})
+	return workloads.New(workloads.Config{Addrs: of, Seed: r.desc.Seed, RunHash: r.desc.RunHash, ValueBytes: r.plan.Workloads.Produce.ValueBytes, Batch: r.plan.Workloads.Produce.Batch})
 }
 
 // told is a loop that tells what it was told, when it has taken that in.

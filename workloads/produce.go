@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// batchTimeout is how long kafka-go gathers records before it sends them.
+	// batchTimeout is how long kafka-go gathers records before it sends them, where a batch is not full before.
 	batchTimeout = 5 * time.Millisecond
-	// batchRecords bounds a batch; kafka-go allocates this many messages for each.
+	// batchRecords bounds a batch.
 	batchRecords = 256
 )
 
@@ -74,7 +74,7 @@ func (p *producers) writer(k producerKey) *kafka.Writer {
 			Addr:         p.addr,
 			Balancer:     kafka.BalancerFunc(balance),
 			MaxAttempts:  1, // it reports only the last error: a timed-out first attempt would go unseen
-			BatchSize:    batchRecords,
+			BatchSize:    p.batchSize(),
 			BatchTimeout: batchTimeout,
 			ReadTimeout:  p.cfg.Timeout,
 			WriteTimeout: p.cfg.Timeout,
@@ -86,6 +86,14 @@ func (p *producers) writer(k producerKey) *kafka.Writer {
 		p.writers[k] = w
 	}
 	return w
+}
+
+// batchSize is that of one operation, so that it is sent at once, in a batch of its own. kafka-go allocates as many messages for each batch.
+func (p *producers) batchSize() int {
+	if p.cfg.Batch > 0 {
+		return min(p.cfg.Batch, batchRecords)
+	}
+	return batchRecords
 }
 
 // retire closes the Writers of a producer's earlier incarnations, when what they have under way is over. The lock is held.

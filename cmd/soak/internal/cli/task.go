@@ -209,7 +209,7 @@ func (t *task) clients(run *history.Run, addr func(int32) string) (runner.Client
 	for n := int32(1); n <= int32(run.Nodes); n++ {
 		addrs[n] = addr(n)
 	}
-	return workloads.New(workloads.Config{Addrs: addrs, Seed: run.Seed, RunHash: run.RunHash, ValueBytes: t.plan.Workloads.Produce.ValueBytes})
+	return workloads.New(workloads.Config{Addrs: addrs, Seed: run.Seed, RunHash: run.RunHash, ValueBytes: t.plan.Workloads.Produce.ValueBytes, Batch: t.plan.Workloads.Produce.Batch})
 }
 
 // watch follows the run: progress, live checkers, and their end of it with --fail-fast.
