@@ -66,6 +66,9 @@ type recovery struct {
 	excused                     []string
 }
 
+// causeAlterPartition is what a broker says of an ISR that a partition's leader asked for; other causes are the controller's own.
+const causeAlterPartition = "alter_partition"
+
 // isrAt is a committed state of an ISR, with the earliest time at which a node had applied it: a paused or restarted node says it late.
 type isrAt struct {
 	index uint64
@@ -294,6 +297,24 @@ func (c *recovery) withElections(f *history.Fault, bound time.Duration) time.Dur
 	}
 }
 
+// shrunkTo reports whether a leader's own requests, of the epoch that it was last seen to lead in, left only nodes of a fault in the ISR. What it
+// asked for before it was cut off may be committed without it.
+func (c *recovery) shrunkTo(gone []int32, p partition, view *history.Partition) bool {
+	var last *history.PartitionChange
+	own := false
+	for _, s := range c.changes[p] {
+		a := s.event.Body.(*history.Apply)
+		for i := range a.Changes {
+			ch := &a.Changes[i]
+			if (partition{ch.Topic, ch.Partition}) == p && ch.LeaderEpoch == view.LeaderEpoch && ch.PartitionEpoch > view.PartitionEpoch &&
+				(last == nil || ch.PartitionEpoch > last.PartitionEpoch) {
+				last, own = ch, a.Cause == causeAlterPartition
+			}
+		}
+	}
+	return own && !slices.ContainsFunc(last.ISR, func(id int32) bool { return !slices.Contains(gone, id) })
+}
+
 // failover judges the partitions that a lasting fault robbed of their leader.
 func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	bound := c.failoverBound()
@@ -314,6 +335,9 @@ func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	view := led.Body.(*history.Partition)
 	if !slices.ContainsFunc(view.ISR, func(id int32) bool { return !slices.Contains(f.Nodes, id) }) {
 		return // nobody else may lead
+	}
+	if c.shrunkTo(f.Nodes, p, view) {
+		return // nor here: that the leader did not live to see its own last change does not undo it
 	}
 	took := int64(-1)
 	for i := range told {

@@ -22,6 +22,12 @@ func outageStory(kind string) *story {
 	return s
 }
 
+// asked gives a command its cause.
+func asked(a history.Apply, cause string) history.Apply {
+	a.Cause = cause
+	return a
+}
+
 // at sets the clock to so many seconds after the begin of the fault.
 func (s *story) at(seconds float64) { s.now = s.faults[0].Effective + int64(seconds*float64(second)) }
 
@@ -193,6 +199,27 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(6)
 			s.ends(30)
 		}, Violated, "took over from n1 within 3s", []string{KindFailoverLate}},
+		{"nobody is left in the ISR, by what the leader asked for before it was cut off", func(s *story) {
+			s.at(0.1)
+			s.enter(2, 2, asked(changes("change_isr", change(1, 0, 1, 1)), "alter_partition"), 2, 3)
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Holds, "2 times", nil},
+		{"nobody is left in the ISR, by the controller's own doing", func(s *story) {
+			s.at(0.1)
+			s.enter(2, 2, asked(changes("change_isr", change(1, 0, 1, 1)), "expiry"), 2, 3)
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "took over from n1", []string{KindFailoverLate}},
+		{"the leader asked for a smaller ISR, which leaves one that may lead", func(s *story) {
+			s.at(0.1)
+			s.enter(2, 2, asked(changes("change_isr", change(1, 0, 1, 1, 2)), "alter_partition"), 2, 3)
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "took over from n1", []string{KindFailoverLate}},
 		{"a fault that ends before a failover is due", func(s *story) {
 			s.faults[0].HealAsked = s.faults[0].Effective + 2*second
 			s.faults[0].Healed = s.faults[0].HealAsked
