@@ -67,7 +67,7 @@ func (e *env) checkOne(f *results.Folder, o output) (int, error) {
 		return 0, err
 	}
 	switch {
-	case !c.Stored:
+	case !c.Stored && f.HasReport():
 		e.note("%s held no verdict; this one has been written there", f.Path())
 	case !c.Same:
 		return stronger(code, e.fail(mismatch(f, run))), nil

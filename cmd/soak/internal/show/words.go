@@ -79,8 +79,10 @@ func Cut(t string, n int) string {
 	return string(r[:max(0, n-3)]) + "..."
 }
 
-// leastRoom is how many columns a last cell is folded into at least; where there are fewer, it stands on lines of its own.
-const leastRoom = 28
+const (
+	leastRoom = 28 // columns that a last cell is folded into at least; where there are fewer, it stands on lines of its own
+	leastText = 12 // characters of a last cell that is text: a number is left for the terminal to wrap
+)
 
 // Table lays rows out in columns, two spaces apart. The last column is left as it is, or folded at spaces where a terminal is too narrow for it.
 func Table(s Style, rows [][]string) []string {
@@ -124,8 +126,9 @@ func Fits(s Style, rows [][]string) bool {
 
 // fitted is a text that begins in column at, in lines that end before the terminal does.
 func fitted(text string, at, columns int) string {
+	long := utf8.RuneCountInString(text)
 	switch {
-	case columns <= 0 || at+utf8.RuneCountInString(text) <= columns:
+	case columns <= 0 || at+long <= columns || long < leastText:
 		return text
 	case columns-at >= leastRoom:
 		return strings.Join(Fold(text, columns-at), "\n"+strings.Repeat(" ", at))

@@ -26,6 +26,13 @@ func TestTableFoldsItsLastColumn(t *testing.T) {
 	}
 }
 
+func TestTableLeavesNumbersWhereTheyAre(t *testing.T) {
+	rows := [][]string{{"faults", "met"}, {"a kind of fault", "12"}}
+	if got, want := Table(Style{Columns: 10}, rows), []string{"faults           met", "a kind of fault  12"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestFold(t *testing.T) {
 	for _, c := range []struct {
 		text string
