@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"soak/history"
@@ -13,7 +14,8 @@ import (
 type stretch struct {
 	from, to int64
 	class    string // of the drawing: up, down, paused, cut, disk, slow, other; n1…n9 where a node leads
-	text     string // in the drawing, as far as there is room
+	text     string // in the drawing, where there is room for it
+	short    string // in its place, where there is room for this alone
 	title    string // in full
 	size     int    // of an ISR, else 0
 	full     int    // replicas of the partition, else 0
@@ -295,7 +297,7 @@ func (s *states) raftLeaders(to int64) []stretch {
 		if i+1 < len(all) {
 			end = min(end, all[i+1].from)
 		}
-		out = appendStretch(out, stretch{from: l.from, to: end, class: nodeClass(l.node), text: fmt.Sprintf("n%d · term %d", l.node, l.term),
+		out = appendStretch(out, stretch{from: l.from, to: end, class: nodeClass(l.node), text: fmt.Sprintf("n%d · term %d", l.node, l.term), short: fmt.Sprintf("n%d", l.node),
 			title: fmt.Sprintf("n%d leads raft in term %d", l.node, l.term)})
 	}
 	return out
@@ -341,7 +343,7 @@ func placed(p partition, list []placing, to int64) []stretch {
 		if x.leader > 0 {
 			who = fmt.Sprintf("n%d", x.leader)
 		}
-		s.text = fmt.Sprintf("%s · ISR %d", who, len(x.isr))
+		s.text, s.short = fmt.Sprintf("%s · ISR %d", who, len(x.isr)), who
 		s.title = fmt.Sprintf("%s: leader %s in epoch %d, ISR %s of %d replicas", p, who, x.epoch, names(x.isr), x.replicas)
 		if n := len(out); n > 0 && out[n-1].to == s.from && out[n-1].title == s.title {
 			out[n-1].to = s.to
@@ -350,6 +352,15 @@ func placed(p partition, list []placing, to int64) []stretch {
 		out = appendStretch(out, s)
 	}
 	return out
+}
+
+// leaderAt is a partition's leader at an instant, 0 if it had none. The placings are in the order of the log, and so in that of time.
+func leaderAt(list []placing, at int64) int32 {
+	i := sort.Search(len(list), func(i int) bool { return list[i].at > at })
+	if i == 0 || list[i-1].gone {
+		return 0
+	}
+	return list[i-1].leader
 }
 
 // names are nodes by their names: "n1, n3".
@@ -388,7 +399,7 @@ func thin(list []stretch, from, to int64, most int) ([]stretch, int) {
 				s.to = max(s.to, x.to)
 				s.size = min(s.size, x.size)
 			}
-			s.class, s.text = "many", fmt.Sprintf("%d changes", n)
+			s.class, s.text, s.short = "many", fmt.Sprintf("%d changes", n), fmt.Sprint(n)
 			s.title = fmt.Sprintf("%d states in a short time, too many to draw one by one; the first: %s", n, s.title)
 			merged += n - 1
 		}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"html/template"
 	"math"
 	"slices"
 	"strings"
@@ -179,10 +180,15 @@ func (t *timeline) errors(cells []*cell) {
 	}
 	slices.SortFunc(kinds, func(a, b kind) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.name, b.name)) })
 	for _, k := range kinds {
-		const height = 18
+		const height, name = 18, 13
 		counts := values(cells, func(x *cell) float64 { return float64(x.errors[k.index]) })
 		top := slices.Max(counts)
-		y := t.lane(k.name, fmt.Sprintf("operations that ended so: %s in all, up to %s in a cell", count(k.n), count(int64(top))), height)
+		// Kafka's names of errors are long: each has a line of its own above its bars, which may be as wide as the page.
+		y := t.lane("", "", name+height) + name
+		t.gutter.open("text", "x", 0, "y", y-3, "class", "name wide-name")
+		t.gutter.text("title", fmt.Sprintf("operations that ended so: %s in all, up to %s in a cell", count(k.n), count(int64(top))))
+		t.gutter.b.WriteString(template.HTMLEscapeString(fmt.Sprintf("%s · %s", k.name, count(k.n))))
+		t.gutter.close("text")
 		for i, v := range counts {
 			if v > 0 {
 				counts[i] = 0.15 + 0.85*math.Sqrt(v/top) // so that a single one can be seen

@@ -42,7 +42,9 @@ type page struct {
 	Sentence   string
 	Because    []string // what else a stranger must know of the verdict
 	Checkers   []checkerRow
-	Reproduce  string
+	Planted    []string // bugs
+	Commands   []command
+	Holding    []checkerRow // checkers that need no attention
 	Facts      [][2]string
 	Missing    []string
 	Notes      []string
@@ -66,6 +68,9 @@ type checkerRow struct {
 	Story                                         int  // number of its first story, 0 if it has none
 	Open                                          bool // neither holds nor is out of place: what it makes sure of is told
 }
+
+// command is one that takes a reader further.
+type command struct{ Line, What string }
 
 // Draw draws a run. What cannot be read is named on the page; an error is one of the drawing itself.
 func Draw(in Input) (out []byte, err error) {
@@ -104,7 +109,7 @@ func (c *collected) page() *page {
 	p := &page{
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript), Patterns: patterns,
 		CSP:   fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; script-src 'sha256-%s'; base-uri 'none'; form-action 'none'", digest(pageStyle), digest(pageScript)),
-		Title: strings.TrimSpace(c.Run.Scenario + " on " + c.Run.Driver), Reproduce: c.reproduce(), Facts: c.facts(), Version: v.Version,
+		Title: strings.TrimSpace(c.Run.Scenario + " on " + c.Run.Driver), Planted: c.Run.Bugs, Commands: c.commands(), Facts: c.facts(), Version: v.Version,
 	}
 	if p.Title == "on" {
 		p.Title = "a run"
@@ -112,7 +117,7 @@ func (c *collected) page() *page {
 	p.Word, p.Class, p.Shape = "NOT JUDGED", "unjudged", "–"
 	if c.Report != nil {
 		p.Word, p.Class, p.Shape = outcomeWords(c.Report.Outcome)
-		p.Checkers = c.checkerRows()
+		p.Checkers, p.Holding = c.checkerRows()
 	}
 	p.Sentence, p.Because = c.sentence()
 	p.Timeline = drawTimeline(c)
@@ -189,14 +194,14 @@ func (c *collected) violatedSentence() string {
 		return "The cluster broke a promise: " + c.Report.Sentence + "."
 	}
 	x := first.Violations[0]
-	text := "The cluster broke a promise: " + strings.TrimSuffix(x.Sentence, ".")
-	if x.Time != 0 {
+	text := "The cluster broke a promise: " + strings.TrimSuffix(shortIDs(x.Sentence), ".")
+	if x.Time != 0 && !strings.Contains(text, " at "+seconds(x.Time-c.from)) {
 		text += ", " + seconds(x.Time-c.from) + " after the start"
 	}
 	if names := c.faultWords(x.Faults); names != "" {
-		text += ", during " + names
+		text += "; during " + names
 	} else if x.Time != 0 {
-		text += ", while " + c.noFaultWords(x.Time)
+		text += "; " + c.noFaultWords(x.Time)
 	}
 	text += "."
 	if total > 1 {
@@ -220,7 +225,7 @@ func (c *collected) faultWords(ids []int) string {
 	for _, id := range ids {
 		for i := range c.faults {
 			if c.faults[i].ID == id {
-				out = append(out, fmt.Sprintf("fault %d (%s)", id, c.faults[i].Words()))
+				out = append(out, fmt.Sprintf("fault %d: %s", id, c.says(&c.faults[i])))
 			}
 		}
 	}
@@ -228,6 +233,33 @@ func (c *collected) faultWords(ids []int) string {
 		out = append(out[:3], fmt.Sprintf("%d other faults", len(out)-3))
 	}
 	return strings.Join(out, ", ")
+}
+
+// says says what a fault was, as everywhere, and what a node was that it hit: "follower" is a role in raft, and says nothing of the partitions that it led.
+func (c *collected) says(f *history.Fault) string {
+	words := strings.Replace(f.Words(), " (follower)", " (raft follower)", 1)
+	if len(f.Nodes) != 1 || f.Asked == 0 {
+		return words
+	}
+	var leads []string
+	more := 0
+	for p, list := range c.states.placings {
+		if leaderAt(list, f.Asked) == f.Nodes[0] {
+			leads = append(leads, p.String())
+		}
+	}
+	if len(leads) == 0 {
+		return words
+	}
+	slices.Sort(leads)
+	if len(leads) > 3 {
+		leads, more = leads[:3], len(leads)-3
+	}
+	words += ", which led " + strings.Join(leads, ", ")
+	if more > 0 {
+		words += fmt.Sprintf(" and %d more", more)
+	}
+	return words
 }
 
 // aftermath is how long after a fault's end it is still named beside what goes wrong.
@@ -247,7 +279,7 @@ func (c *collected) noFaultWords(at int64) string {
 		}
 	}
 	if last != nil {
-		words += fmt.Sprintf(" (fault %d, %s, had ended %s before)", last.ID, last.Words(), lengthWords(at-last.Healed))
+		words += fmt.Sprintf(" (fault %d, %s, had ended %s before)", last.ID, c.says(last), lengthWords(at-last.Healed))
 	}
 	return words
 }
@@ -277,14 +309,14 @@ func (c *collected) holdsSentence() string {
 	return text + "."
 }
 
-func (c *collected) checkerRows() []checkerRow {
-	var rows []checkerRow
+// checkerRows are the checkers that need attention, all of them where none does, and the others.
+func (c *collected) checkerRows() (rows, others []checkerRow) {
 	for _, v := range c.Report.Verdicts {
-		r := checkerRow{ID: v.Checker, What: explains(v.Checker), Reason: v.Reason, Checked: count(v.Checked) + " " + v.CheckedWhat}
+		r := checkerRow{ID: v.Checker, What: explains(v.Checker), Reason: shortIDs(v.Reason), Checked: count(v.Checked) + " " + v.CheckedWhat}
 		r.Word, r.Class, r.Shape = outcomeWords(v.Outcome)
 		r.Word = strings.ToLower(r.Word)
 		for _, s := range c.shown() {
-			if s.checker == v.Checker {
+			if s.checker == v.Checker || s.cause != nil && slices.ContainsFunc(s.cause.list, func(m causeMember) bool { return m.checker == v.Checker }) {
 				r.Story = s.number
 				break
 			}
@@ -295,7 +327,34 @@ func (c *collected) checkerRows() []checkerRow {
 	// What needs attention first; within an outcome the order is that of every report.
 	order := map[string]int{"violated": 0, "inconclusive": 1, "holds": 2, "not-applicable": 3}
 	slices.SortStableFunc(rows, func(a, b checkerRow) int { return cmp.Compare(order[a.Class], order[b.Class]) })
-	return rows
+	if n := slices.IndexFunc(rows, func(r checkerRow) bool { return !r.Open }); n > 0 {
+		return rows[:n], rows[n:]
+	}
+	return rows, nil
+}
+
+// commands are those to type next: the run again, and of a simulated failure the least that it takes.
+func (c *collected) commands() []command {
+	line := c.reproduce()
+	if line == "" {
+		return nil
+	}
+	what := "does the run again: the same schedule of faults, though not the same instants in between"
+	switch {
+	case strings.HasPrefix(line, "soak replay"):
+		what = "does the run again, bit for bit; --trace all shows each step"
+	case c.Run.Driver == "sim":
+		what = "does the run again"
+	}
+	out := []command{{line, what}}
+	if c.Report == nil || c.Report.Outcome != checkers.Violated || c.Dir == "" {
+		return out
+	}
+	out = append(out, command{"soak shrink " + quote(c.Dir), "looks for the fewest faults that still break it, and tells them as a story"})
+	if c.Run.Driver != "sim" {
+		out[1].What = "looks in the simulator for the fewest faults that still break it, where the simulator knows all that the schedule holds"
+	}
+	return out
 }
 
 // reproduce is the command that does the run again.

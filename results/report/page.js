@@ -21,9 +21,20 @@
     zoom.setAttribute("width", 100 * k + "%");
     zoom.setAttribute("x", -100 * k * o + "%");
     drawAxis();
+    drawTexts();
     range.textContent = k === 1 ? "all of the run" : seconds(o * span) + " to " + seconds((o + 1 / k) * span);
     box.dataset.zoom = k.toFixed(3);
     box.dataset.from = Math.round(o * span);
+  }
+
+  // A text that has no room in its state would be cut: its short form stands in its place, or nothing. A letter is about 6.4 pixels wide.
+  const texts = [...zoom.querySelectorAll("svg.s > text")].map(t => ({t, l: t.dataset.l || t.textContent, s: t.dataset.s || "", w: parseFloat(t.parentNode.getAttribute("width")), now: t.textContent}));
+  function drawTexts() {
+    const width = plot.clientWidth * k / 100;
+    for (const x of texts) {
+      const room = x.w * width - 8, want = x.l.length * 6.4 <= room ? x.l : x.s && x.s.length * 6.4 <= room ? x.s : "";
+      if (want !== x.now) x.t.textContent = x.now = want;
+    }
   }
 
   const steps = [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 1.5e7, 3e7, 6e7, 1.2e8, 3e8, 6e8, 9e8, 1.8e9, 3.6e9, 7.2e9, 1.44e10];

@@ -151,9 +151,9 @@ func TestPageTells(t *testing.T) {
 	dir, run, rep := record(t, "orders")
 	page := draw(t, Input{Dir: dir, Run: run, Report: rep})
 	for _, want := range []string{
-		"The cluster broke a promise: n2 checked orders, 9.00 s after the start, during fault 1 (orders of n3 (orders)).", // the verdict in a sentence
+		"The cluster broke a promise: n2 checked orders, 9.000 s after the start; during fault 1: orders of n3 (orders).", // the verdict in a sentence
 		`href="#violation-1"`, `id="violation-1"`, // the mark and its story
-		"n2, a follower in term 1, checks who leads the partitions", // the evidence in words
+		"n2, a raft follower in term 1, checks who leads the partitions, which only the raft leader may do", // the evidence in words
 		"n1 · ISR 3",            // leader and ISR
 		"n1 leads raft in term", // raft's leader
 		"memory",                // measured
@@ -186,7 +186,7 @@ func TestHalfWrittenFolders(t *testing.T) {
 		in     Input
 		want   []string
 	}{
-		"no description":  {in: Input{Report: rep, Notes: []string{"no run.json here"}}, want: []string{"no run.json here", "n1 leads raft in term 1", "8.50 s"}},
+		"no description":  {in: Input{Report: rep, Notes: []string{"no run.json here"}}, want: []string{"no run.json here", "n1 leads raft in term 1", "8.500 s"}},
 		"not judged":      {in: Input{Run: run}, want: []string{"NOT JUDGED", "soak check", "n1 leads raft in term 1"}},
 		"nothing but run": {break_: remove(history.EventsFile, history.HistoryFile, history.FaultsFile, history.MetricsFile), in: Input{Run: run}, want: []string{"events.jsonl is missing", "history.jsonl is missing", "faults.jsonl is missing", "metrics.jsonl is missing"}},
 		"nothing at all":  {break_: remove(history.EventsFile, history.HistoryFile, history.FaultsFile, history.MetricsFile), in: Input{}, want: []string{"events.jsonl is missing"}},

@@ -23,7 +23,10 @@ type storyPage struct {
 	Number                        int
 	Checker, What, Kind, Sentence string
 	At, Nodes, Faults             string
-	More                          int
+	Same                          []sameRow // the other violations of its cause
+	SameCount                     int
+	Leads                         string // partitions whose leader is drawn
+	Legend                        template.HTML
 	Steps                         []stepRow
 	LeftOut                       int
 	Lanes                         []string
@@ -52,8 +55,11 @@ type stepRow struct {
 func (c *collected) storyPages() []storyPage {
 	var out []storyPage
 	for _, s := range c.shown() {
-		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: s.v.Sentence,
-			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults), More: s.more, Evidence: s.v.Evidence}
+		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: shortIDs(s.v.Sentence),
+			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults), Evidence: s.v.Evidence, Legend: storyLegend}
+		p.Same, p.SameCount = c.same(s)
+		led := s.partitions(c)
+		p.Leads = strings.Join(led.names(), ", ")
 		if s.v.Time != 0 {
 			p.At = c.clock(s.v.Time)
 		}
@@ -67,8 +73,9 @@ func (c *collected) storyPages() []storyPage {
 		for _, n := range c.nodes {
 			p.Lanes = append(p.Lanes, fmt.Sprintf("n%d", n))
 		}
+		digits := digitsOf(steps, c.from)
 		for i, st := range steps {
-			row := stepRow{At: c.clock(st.at), Text: st.text, Evidence: st.evidence, Drawing: c.drawStep(st)}
+			row := stepRow{At: c.clockTo(st.at, digits), Text: st.text, Evidence: st.evidence, Drawing: c.drawStep(st, led)}
 			if i > 0 {
 				row.Gap = gapWords(st.at - steps[i-1].at)
 			}
@@ -80,7 +87,7 @@ func (c *collected) storyPages() []storyPage {
 			}
 			p.Steps = append(p.Steps, row)
 		}
-		p.Intervals, p.Sends = s.intervals(), c.sendsDrawing(s)
+		p.Intervals, p.Sends = s.intervals(c), c.sendsDrawing(s)
 		for _, l := range c.excerpt(s) {
 			p.Log = append(p.Log, logRow{c.clock(l.at), fmt.Sprintf("n%d", l.node), l.text, l.bad})
 		}
@@ -100,6 +107,144 @@ func (c *collected) storyPages() []storyPage {
 	return out
 }
 
+// partitions are those whose leaders a story draws.
+type partitions []partition
+
+func (l partitions) names() []string {
+	var out []string
+	for _, p := range l {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// partitions of a story are those that it is about.
+func (s *story) partitions(c *collected) partitions {
+	var out partitions
+	for p := range c.states.placings {
+		if s.keys[p.String()] {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b partition) int { return strings.Compare(a.String(), b.String()) })
+	return out[:min(len(out), 2)]
+}
+
+// leadsPartition reports whether a node was the leader of one of the partitions, by the cluster's metadata.
+func (c *collected) leadsPartition(node int32, at int64, list partitions) bool {
+	for _, p := range list {
+		if leaderAt(c.states.placings[p], at) == node {
+			return true
+		}
+	}
+	return false
+}
+
+// digitsOf is how many digits tell a story's rows apart: at least three, and at most six, which is a microsecond.
+func digitsOf(steps []step, from int64) int {
+	digits := 3
+	for i := 1; i < len(steps); i++ {
+		for digits < 6 && steps[i].at != steps[i-1].at && secondsTo(steps[i].at-from, digits) == secondsTo(steps[i-1].at-from, digits) {
+			digits++
+		}
+	}
+	return digits
+}
+
+// sameRow is what else belongs to a story's cause: so many of one checker and kind.
+type sameRow struct {
+	Checker, Kind, First, Last, Sentence string
+	Count                                int
+}
+
+func (c *collected) same(s *story) (out []sameRow, total int) {
+	if s.cause == nil {
+		return nil, 0
+	}
+	type group struct {
+		row      sameRow
+		from, to int64
+	}
+	var groups []*group
+	for _, m := range s.cause.list {
+		if m.v == s.v {
+			continue
+		}
+		total++
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.row.Checker == m.checker && g.row.Kind == m.v.Kind })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{row: sameRow{Checker: m.checker, Kind: m.v.Kind, Sentence: cutText(m.v.Sentence, 400)}, from: m.v.Time, to: m.v.Time})
+		}
+		g := groups[i]
+		g.row.Count++
+		if m.v.Time != 0 {
+			g.from, g.to = min(cmp.Or(g.from, m.v.Time), m.v.Time), max(g.to, m.v.Time)
+		}
+	}
+	for _, g := range groups {
+		if g.from != 0 {
+			g.row.First, g.row.Last = c.clock(g.from), c.clock(g.to)
+		}
+		g.row.Kind = strings.ReplaceAll(g.row.Kind, "-", " ")
+		out = append(out, g.row)
+	}
+	return out, total
+}
+
+// storyLegend says what the lanes of a story mean.
+var storyLegend = func() template.HTML {
+	var out svg
+	item := func(words string, draw func()) {
+		out.open("li")
+		out.open("svg", "width", 34, "height", 18, "aria-hidden", "true")
+		draw()
+		out.close("svg")
+		out.b.WriteString(" " + words)
+		out.close("li")
+	}
+	lane := func(class string) func() {
+		return func() { out.empty("line", "class", class, "x1", 17, "x2", 17, "y1", 0, "y2", 18) }
+	}
+	item("the node is up", lane("life up"))
+	item("thick: it takes itself for raft's leader", lane("leads"))
+	item("bar beside it: it leads the partition", func() {
+		out.empty("line", "class", "life up", "x1", 12, "x2", 12, "y1", 0, "y2", 18)
+		out.empty("rect", "class", "pleads", "x", 18, "y", 0, "width", 4, "height", 18)
+	})
+	item("dotted: down", lane("life down"))
+	item("dashed: paused", lane("life paused"))
+	item("wide dashes: cut off", lane("life cut"))
+	item("a request", func() {
+		out.empty("line", "class", "msg", "x1", 2, "x2", 31, "y1", 9, "y2", 9)
+		out.open("svg", "x", 32, "y", 9, "overflow", "visible", "class", "head msg")
+		out.empty("path", "d", "M-9 -5L-1 0L-9 5")
+		out.close("svg")
+	})
+	item("an answer", func() {
+		out.empty("line", "class", "msg answer", "x1", 3, "x2", 32, "y1", 9, "y2", 9)
+		out.open("svg", "x", 2, "y", 9, "overflow", "visible", "class", "head msg answer")
+		out.empty("path", "d", "M9 -5L1 0L9 5")
+		out.close("svg")
+	})
+	item("something happened there (filled: evidence)", func() {
+		out.open("svg", "x", 17, "y", 9, "overflow", "visible", "class", "at msg")
+		out.empty("circle", "r", 4)
+		out.close("svg")
+	})
+	item("it must not have, or was refused", func() {
+		out.open("svg", "x", 17, "y", 9, "overflow", "visible", "class", "at msg failed")
+		out.empty("path", "d", "M-5 -5L5 5M5 -5L-5 5")
+		out.close("svg")
+	})
+	item("a fault begins or ends", func() {
+		out.open("svg", "x", 17, "y", 9, "overflow", "visible", "class", "at fault")
+		out.empty("path", "d", "M-6 -6H6V6H-6z")
+		out.close("svg")
+	})
+	return out.html()
+}()
+
 // gapWords tell of the time since the row before, if it is worth telling.
 func gapWords(ns int64) string {
 	if ns < 250e6 {
@@ -109,7 +254,7 @@ func gapWords(ns int64) string {
 }
 
 // drawStep draws a row's lanes: what each node was then, and what happened.
-func (c *collected) drawStep(st step) template.HTML {
+func (c *collected) drawStep(st step, led partitions) template.HTML {
 	var out svg
 	n := len(c.nodes) + 1
 	x := func(i int) percent { return percent((float64(i) + 0.5) / float64(n) * 100) }
@@ -126,6 +271,11 @@ func (c *collected) drawStep(st step) template.HTML {
 		out.empty("line", "class", "life "+class, "x1", x(i+1), "x2", x(i+1), "y1", 0, "y2", "100%")
 		if c.leadsAt(node, st.at) {
 			out.empty("line", "class", "leads", "x1", x(i+1), "x2", x(i+1), "y1", 0, "y2", "100%")
+		}
+		if c.leadsPartition(node, st.at, led) {
+			out.open("svg", "x", x(i+1), "overflow", "visible", "height", "100%")
+			out.empty("rect", "class", "pleads", "x", 6, "y", 0, "width", 4, "height", "100%")
+			out.close("svg")
 		}
 	}
 	class := "msg"
@@ -347,7 +497,7 @@ type faultRow struct {
 type evidenceRow struct{ At, Phase, What string }
 
 func (c *collected) faultRow(f *history.Fault) faultRow {
-	r := faultRow{ID: f.ID, Words: f.Words(), Role: f.Role, Trigger: f.Trigger, Proven: f.Proven(), Error: f.Error}
+	r := faultRow{ID: f.ID, Words: c.says(f), Role: f.Role, Trigger: f.Trigger, Proven: f.Proven(), Error: f.Error}
 	if f.Asked != 0 {
 		r.From = c.clock(f.Asked)
 	}

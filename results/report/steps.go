@@ -42,7 +42,7 @@ func (c *collected) steps(s *story) (out []step, leftOut int) {
 		out = append(out, s.operationSteps(op)...)
 	}
 	for i := range c.faults {
-		out = append(out, faultSteps(&c.faults[i], s)...)
+		out = append(out, c.faultSteps(&c.faults[i], s)...)
 	}
 	slices.SortStableFunc(out, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	room := c.room(maxSteps, 12)
@@ -84,12 +84,12 @@ func eventStep(s *story, e *history.Event) step {
 		st.text = fmt.Sprintf("n%d starts, boot %d", e.Node, e.Boot)
 		st.rank = 1
 	case *history.RoleChange:
-		st.text = fmt.Sprintf("n%d becomes %s in term %d", e.Node, b.Role, b.Term)
+		st.text = fmt.Sprintf("n%d becomes raft %s in term %d", e.Node, b.Role, b.Term)
 		if b.Role == history.RoleFollower && b.Leader > 0 {
-			st.text = fmt.Sprintf("n%d follows n%d in term %d", e.Node, b.Leader, b.Term)
+			st.text = fmt.Sprintf("n%d follows n%d as raft leader in term %d", e.Node, b.Leader, b.Term)
 		}
 		if b.Role == history.RoleFollower && b.Leader == 0 {
-			st.text = fmt.Sprintf("n%d is a follower in term %d and knows no leader", e.Node, b.Term)
+			st.text = fmt.Sprintf("n%d is a raft follower in term %d and knows no raft leader", e.Node, b.Term)
 		}
 		if b.Role == history.RoleLeader || b.Role == history.RoleFollower {
 			st.rank = 1
@@ -97,6 +97,7 @@ func eventStep(s *story, e *history.Event) step {
 	case *history.LeaderCheck:
 		st.text = fmt.Sprintf("n%d, %s in term %d, checks who leads the partitions", e.Node, article(string(b.Role)), b.Term)
 		if b.Role != history.RoleLeader {
+			st.text += ", which only the raft leader may do"
 			st.failed = true
 			st.rank = 1
 		}
@@ -124,9 +125,9 @@ func eventStep(s *story, e *history.Event) step {
 			st.from = b.Proposer
 		}
 	case *history.Partition:
-		st.text = fmt.Sprintf("n%d is %s of %s-%d in epoch %d: high watermark %d, log end %d", e.Node, cmp.Or(b.Role, "none"), b.Topic, b.Partition, b.LeaderEpoch, b.HighWatermark, b.LogEnd)
+		st.text = fmt.Sprintf("n%d is %s of partition %s-%d in leader epoch %d: high watermark %d, log end %d", e.Node, cmp.Or(b.Role, "none"), b.Topic, b.Partition, b.LeaderEpoch, b.HighWatermark, b.LogEnd)
 		if b.Cause == "truncation" {
-			st.text = fmt.Sprintf("n%d cuts its log of %s-%d back to %d, high watermark %d, as %s in epoch %d", e.Node, b.Topic, b.Partition, b.LogEnd, b.HighWatermark, b.Role, b.LeaderEpoch)
+			st.text = fmt.Sprintf("n%d cuts its log of %s-%d back to %d, high watermark %d, as the partition's %s in leader epoch %d", e.Node, b.Topic, b.Partition, b.LogEnd, b.HighWatermark, b.Role, b.LeaderEpoch)
 			st.rank = 1
 		}
 	case *history.Session:
@@ -161,7 +162,7 @@ func article(role string) string {
 	if role == "" {
 		return "of no known role"
 	}
-	return "a " + role
+	return "a raft " + role
 }
 
 func proposeWords(node int32, b *history.Propose) string {
@@ -208,6 +209,10 @@ func (s *story) operationSteps(op *history.Operation) []step {
 		rank = 1
 	}
 	asked, answered := operationWords(op)
+	who := cmp.Or(op.Client, "a client")
+	if op.Produce != nil && op.Node == 0 {
+		asked += " (to which node is not recorded)"
+	}
 	node := op.Node
 	if node == 0 {
 		node = nowhere
@@ -220,9 +225,9 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	if to == nowhere {
 		to = clientLane // the client library chose the node: which one is not recorded
 	}
-	out := []step{{at: op.Invoke, from: from, to: to, text: fmt.Sprintf("%s: %s", cmp.Or(op.Client, "a client"), asked), rank: rank, evidence: evidence}}
+	out := []step{{at: op.Invoke, from: from, to: to, text: fmt.Sprintf("%s: %s", who, asked), rank: rank, evidence: evidence}}
 	if op.Complete != 0 {
-		out = append(out, step{at: op.Complete, from: to, to: from, text: fmt.Sprintf("%s, after %s: %s", cmp.Or(op.Client, "a client"), lengthWords(op.Complete-op.Invoke), answered),
+		out = append(out, step{at: op.Complete, from: to, to: from, text: fmt.Sprintf("%s, after %s: %s", who, lengthWords(op.Complete-op.Invoke), answered),
 			rank: rank, evidence: evidence, answer: true, failed: op.Outcome != history.OK})
 	}
 	return out
@@ -244,10 +249,10 @@ func operationWords(op *history.Operation) (asked, answered string) {
 	switch {
 	case op.Produce != nil:
 		p := op.Produce
-		asked = fmt.Sprintf("sends %s to %s-%d, sequences %d to %d of producer %d.%d", plural(int64(p.Count), "record"), p.Topic, p.Partition,
+		asked = fmt.Sprintf("sends %s to %s%s-%d, sequences %d to %d of producer %d.%d", plural(int64(p.Count), "record"), toNode(op.Node), p.Topic, p.Partition,
 			p.FirstSeq, p.FirstSeq+uint64(max(p.Count, 1))-1, p.Producer, p.Incarnation)
 		if n := len(p.Offsets); n > 0 {
-			answered = fmt.Sprintf("%s-%d acknowledges offsets %d to %d", p.Topic, p.Partition, p.Offsets[0], p.Offsets[n-1])
+			answered = fmt.Sprintf("%s acknowledges offsets %d to %d of %s-%d", nodeOr(op.Node, "the leader"), p.Offsets[0], p.Offsets[n-1], p.Topic, p.Partition)
 		}
 	case op.Consume != nil:
 		x := op.Consume
@@ -275,6 +280,21 @@ func operationWords(op *history.Operation) (asked, answered string) {
 		answered = "nobody knows whether it was done: " + cmp.Or(op.Error, "no answer")
 	}
 	return asked, answered
+}
+
+func nodeOr(node int32, or string) string {
+	if node == 0 {
+		return or
+	}
+	return fmt.Sprintf("n%d", node)
+}
+
+// toNode is where a send went, before the partition's name.
+func toNode(node int32) string {
+	if node == 0 {
+		return ""
+	}
+	return fmt.Sprintf("n%d, for ", node)
 }
 
 func metaWords(m *history.MetaOp) (asked, answered string) {
@@ -305,11 +325,14 @@ func metaWords(m *history.MetaOp) (asked, answered string) {
 	if m.TopicID != "" && m.Code == 0 {
 		answered += ", topic id " + m.TopicID[:min(8, len(m.TopicID))]
 	}
+	if m.Index != 0 {
+		answered += fmt.Sprintf(" (as of raft entry %d)", m.Index)
+	}
 	return asked, answered
 }
 
 // faultSteps are a fault's beginning and end as far as they lie in a story's time.
-func faultSteps(f *history.Fault, s *story) []step {
+func (c *collected) faultSteps(f *history.Fault, s *story) []step {
 	var out []step
 	add := func(at int64, text string) {
 		if at >= s.from && at <= s.to {
@@ -324,7 +347,7 @@ func faultSteps(f *history.Fault, s *story) []step {
 		}
 	}
 	if f.Proven() {
-		add(f.Effective, fmt.Sprintf("fault %d takes effect: %s", f.ID, f.Words()))
+		add(f.Effective, fmt.Sprintf("fault %d takes effect: %s", f.ID, c.says(f)))
 	}
 	if f.Healed != 0 {
 		add(f.Healed, fmt.Sprintf("fault %d is over: %s", f.ID, f.Words()))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"soak/checkers"
@@ -15,7 +16,7 @@ type story struct {
 	number  int // from 1, in the order of the page
 	checker string
 	v       *checkers.Violation
-	more    int // others of its kind that are not told
+	cause   *cause
 
 	from, to int64 // what is shown around it
 	ids      map[string]bool
@@ -32,60 +33,115 @@ type story struct {
 // Bounds of the stories.
 const (
 	maxStories   = 14
-	perKind      = 3
+	perKind      = 3          // causes whose first violation is of one kind
 	before       = int64(3e9) // shown before a violation, and
 	after        = int64(1500e6)
 	maxGathered  = 1500 // records of each sort that a story keeps while reading
 	maxKeptByIDs = 5000 // operations of a story by its violation's list
 )
 
-// chooseStories takes the first violation of each kind, then others as there is room.
+// near is how close in time violations of one family must lie to be told as one cause.
+const near = int64(10e9)
+
+// families are checkers that see the same wrong from several sides: what one of them finds, the others mostly find as well.
+var families = map[string]string{
+	checkers.AckedRecords: "records", checkers.RecordOrder: "records", checkers.NoDuplicates: "records", checkers.PhantomRead: "records", checkers.HighWatermark: "records",
+	checkers.ReplicaAgreement: "records", checkers.SingleLeaderProposing: "leadership", checkers.ZeroProposalErrors: "leadership",
+}
+
+// cause is violations that belong together, as far as their time and their partition tell: one is told, the others are counted.
+type cause struct {
+	family   string
+	from, to int64 // of those that have a time before the final read
+	keys     map[string]bool
+	list     []causeMember
+}
+
+type causeMember struct {
+	checker string
+	v       *checkers.Violation
+}
+
+// causes groups violations: one kind of failure gives hundreds, seen by several checkers. They come in the order of the verdicts, and within a verdict by
+// time; what has no time, or was only seen in the final read, goes to the cause that is about the same partition.
+func (c *collected) causes() []*cause {
+	drain := int64(math.MaxInt64)
+	for _, p := range c.Run.Phases {
+		if p.Name == "drain" && p.Start != 0 {
+			drain = p.Start
+		}
+	}
+	var out []*cause
+	for vi := range c.Report.Verdicts {
+		v := &c.Report.Verdicts[vi]
+		family := cmp.Or(families[v.Checker], v.Checker)
+		list := make([]*checkers.Violation, len(v.Violations))
+		for i := range v.Violations {
+			list[i] = &v.Violations[i]
+		}
+		slices.SortStableFunc(list, func(a, b *checkers.Violation) int {
+			return cmp.Or(cmp.Compare(btoi(a.Time == 0), btoi(b.Time == 0)), cmp.Compare(a.Time, b.Time))
+		})
+		for _, x := range list {
+			key, late := violationKey(x), x.Time == 0 || x.Time >= drain
+			i := slices.IndexFunc(out, func(k *cause) bool {
+				return k.family == family && (late && k.keys[key] || !late && k.from != 0 && x.Time >= k.from-near && x.Time <= k.to+near)
+			})
+			if i < 0 {
+				i = len(out)
+				out = append(out, &cause{family: family, keys: map[string]bool{}})
+			}
+			k := out[i]
+			k.list = append(k.list, causeMember{v.Checker, x})
+			k.keys[key] = true
+			if !late {
+				if k.from == 0 || x.Time < k.from {
+					k.from = x.Time
+				}
+				k.to = max(k.to, x.Time)
+			}
+		}
+	}
+	return out
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// violationKey is the partition or topic that a violation is about, by the first operation or event of its evidence.
+func violationKey(v *checkers.Violation) string {
+	for _, line := range v.Evidence {
+		if h, ok := scanOp([]byte(line)); ok {
+			return keyOf(h)
+		}
+		if names := mentioned([]byte(line)); len(names) > 0 {
+			return names[0]
+		}
+	}
+	return ""
+}
+
+// chooseStories tells the first violation of each cause, of one checker's kind no more than perKind.
 func (c *collected) chooseStories() []*story {
 	if c.Report == nil {
 		return nil
 	}
-	type group struct {
-		checker string
-		list    []*checkers.Violation
-	}
-	var groups []*group
-	for vi := range c.Report.Verdicts {
-		v := &c.Report.Verdicts[vi]
-		of := map[string]*group{}
-		for i := range v.Violations {
-			x := &v.Violations[i]
-			g := of[x.Kind]
-			if g == nil {
-				g = &group{checker: v.Checker}
-				of[x.Kind] = g
-				groups = append(groups, g)
-			}
-			g.list = append(g.list, x)
-		}
-	}
 	var out []*story
-	for round := range perKind {
-		for _, g := range groups {
-			if round < len(g.list) && len(out) < maxStories {
-				out = append(out, c.newStory(g.checker, g.list[round]))
-			}
+	told := map[string]int{}
+	for _, k := range c.causes() {
+		first := k.list[0]
+		kind := first.checker + "/" + first.v.Kind
+		if told[kind]++; told[kind] > perKind || len(out) >= maxStories {
+			continue
 		}
-	}
-	for _, g := range groups {
-		told := slices.DeleteFunc(slices.Clone(out), func(s *story) bool { return s.checker != g.checker || s.v.Kind != g.list[0].Kind })
-		if len(told) > 0 {
-			told[0].more = len(g.list) - len(told)
-		}
-	}
-	place := map[string]int{}
-	for i, g := range groups {
-		place[g.checker+"/"+g.list[0].Kind] = i
-	}
-	slices.SortStableFunc(out, func(a, b *story) int {
-		return cmp.Compare(place[a.checker+"/"+a.v.Kind], place[b.checker+"/"+b.v.Kind])
-	})
-	for i, s := range out {
-		s.number = i + 1
+		s := c.newStory(first.checker, first.v)
+		s.number = len(out) + 1
+		s.cause = k
+		out = append(out, s)
 	}
 	return out
 }

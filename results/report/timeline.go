@@ -62,10 +62,12 @@ func place(at, from, to int64) percent {
 func (t *timeline) lane(name, title string, height int) (y int) {
 	y = t.y
 	t.y += height + 3
-	t.gutter.open("text", "x", 0, "y", y+min(height, 20)/2+4, "class", "name")
-	t.gutter.text("title", title)
-	t.gutter.b.WriteString(template.HTMLEscapeString(name))
-	t.gutter.close("text")
+	if name != "" {
+		t.gutter.open("text", "x", 0, "y", y+min(height, 20)/2+4, "class", "name")
+		t.gutter.text("title", title)
+		t.gutter.b.WriteString(template.HTMLEscapeString(name))
+		t.gutter.close("text")
+	}
 	t.ground.empty("rect", "class", "lane", "x", 0, "width", "100%", "y", y, "height", height)
 	return y
 }
@@ -89,9 +91,31 @@ func (t *timeline) stretch(s stretch, y, height int, class string) {
 		t.plot.empty("rect", "width", "100%", "height", "100%", "class", "x"+s.class)
 	}
 	if s.text != "" && height >= 11 && end-x > 0.4 {
-		t.plot.text("text", s.text, "x", 4, "y", height/2+4)
+		// A text that has no room would be cut, or run into the next: the script chooses anew as it zooms, and the title has all of it.
+		shown := fitting(s, float64(end-x)/100*assumedWidth)
+		if shown == s.text {
+			t.plot.text("text", shown, "x", 4, "y", height/2+4)
+		} else {
+			t.plot.text("text", shown, "x", 4, "y", height/2+4, "data-l", s.text, "data-s", s.short)
+		}
 	}
 	t.plot.close("svg")
+}
+
+// assumedWidth is the plot's width in pixels as long as no script has measured it, and letter the width of a letter in it.
+const (
+	assumedWidth = 1050
+	letter       = 6.4
+)
+
+// fitting is as much of a state's text as a width has room for: all, its short form, or none.
+func fitting(s stretch, width float64) string {
+	for _, text := range []string{s.text, s.short} {
+		if text != "" && float64(len([]rune(text)))*letter+8 <= width {
+			return text
+		}
+	}
+	return ""
 }
 
 func (t *timeline) when(from, to int64) string {
@@ -106,17 +130,28 @@ func (c *collected) clock(at int64) string {
 	return seconds(at - c.from)
 }
 
-func seconds(ns int64) string {
+// clockTo is clock with so many digits behind the point.
+func (c *collected) clockTo(at int64, digits int) string {
+	if at == 0 {
+		return "no instant"
+	}
+	return secondsTo(at-c.from, digits)
+}
+
+// seconds is a time to a thousandth, which is what verdicts tell too.
+func seconds(ns int64) string { return secondsTo(ns, 3) }
+
+func secondsTo(ns int64, digits int) string {
 	sign := ""
 	if ns < 0 {
 		sign, ns = "−", -ns
 	}
 	s := float64(ns) / 1e9
 	if s < 3600 {
-		return fmt.Sprintf("%s%.2f s", sign, s)
+		return fmt.Sprintf("%s%.*f s", sign, digits, s)
 	}
 	whole := int64(s)
-	return fmt.Sprintf("%s%d:%02d:%05.2f", sign, whole/3600, whole/60%60, s-float64(whole/60*60))
+	return fmt.Sprintf("%s%d:%02d:%0*.*f", sign, whole/3600, whole/60%60, digits+3, digits, s-float64(whole/60*60))
 }
 
 func (t *timeline) phases() {
@@ -141,7 +176,8 @@ func (t *timeline) marks() {
 	if t.c.Report == nil || t.c.Report.Outcome != checkers.Violated {
 		return
 	}
-	y := t.lane("violations", "when promises were broken; each mark leads to its story", 24)
+	rows := t.markRows()
+	y := t.lane("violations", "when promises were broken; each mark leads to its story", 24*(1+slices.Max(rows)))
 	told := map[*checkers.Violation]bool{}
 	for _, s := range t.c.shown() {
 		told[s.v] = true
@@ -160,20 +196,48 @@ func (t *timeline) marks() {
 			}
 		}
 	}
-	for _, s := range t.c.shown() {
-		at := s.v.Time
-		if at == 0 {
-			at = s.to - after
-		}
+	for i, s := range t.c.shown() {
+		at := s.at()
 		t.plot.open("a", "href", fmt.Sprintf("#violation-%d", s.number), "class", "mark", "data-t", fmt.Sprint((at-t.c.from)/1000),
 			"aria-label", fmt.Sprintf("violation %d, %s, at %s: %s", s.number, s.checker, t.c.clock(at), s.v.Sentence))
-		t.plot.open("svg", "x", t.x(at), "y", y, "overflow", "visible")
+		t.plot.open("svg", "x", t.x(at), "y", y+24*rows[i], "overflow", "visible")
 		t.plot.text("title", fmt.Sprintf("violation %d, %s: %s (%s)", s.number, s.checker, s.v.Sentence, t.c.clock(at)))
 		t.plot.empty("path", "d", "M-9 0H9L0 22z")
 		t.plot.text("text", fmt.Sprint(s.number), "x", 0, "y", 10, "text-anchor", "middle")
 		t.plot.close("svg")
 		t.plot.close("a")
 	}
+}
+
+// at is when a story's violation was, or near enough where that is not told.
+func (s *story) at() int64 {
+	if s.v.Time == 0 {
+		return s.to - after
+	}
+	return s.v.Time
+}
+
+// markRows are the rows of the stories' marks: marks that would lie on each other stand below each other, in up to three rows.
+func (t *timeline) markRows() []int {
+	ends := make([]percent, 3)
+	for i := range ends {
+		ends[i] = -100
+	}
+	list := t.c.shown()
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return int(min(max(list[a].at()-list[b].at(), -1), 1)) })
+	rows := make([]int, max(len(list), 1))
+	for _, i := range order {
+		x, r := t.x(list[i].at()), 0
+		for r < len(ends)-1 && x-ends[r] < 2 {
+			r++
+		}
+		rows[i], ends[r] = r, x
+	}
+	return rows
 }
 
 // faultRows bounds the rows that faults of the same time are stacked in.
@@ -205,7 +269,7 @@ func (t *timeline) faultBlocks() {
 		if !f.Proven() {
 			class, text = "faultblock unproven", text+" (unproven)"
 		}
-		t.stretch(stretch{from: f.Asked, to: faultEnd(f, t.c.to), class: class, text: text, title: t.c.faultTitle(f)}, y+18*row[i], 16, "")
+		t.stretch(stretch{from: f.Asked, to: faultEnd(f, t.c.to), class: class, text: text, short: fmt.Sprint(f.ID), title: t.c.faultTitle(f)}, y+18*row[i], 16, "")
 	}
 }
 
@@ -218,7 +282,11 @@ func nodeNames(nodes []int32) string {
 
 // faultTitle is a fault with its evidence, in text.
 func (c *collected) faultTitle(f *history.Fault) string {
-	title := fmt.Sprintf("fault %d: %s", f.ID, f.Words())
+	words := f.Words()
+	if len(c.faults) <= 200 {
+		words = c.says(f)
+	}
+	title := fmt.Sprintf("fault %d: %s", f.ID, words)
 	if f.Trigger != "" {
 		title += ", " + f.Trigger
 	}
