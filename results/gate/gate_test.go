@@ -89,6 +89,7 @@ func TestBadGateFiles(t *testing.T) {
 		{"an endless budget", "time_budget: 1h", "time_budget: forever", "g.yaml:16:14: ", "30m"},
 		{"an impossible day", "2026-11-26", "2026-02-30", "expires: want a day", "expires: 20"},
 		{"too often", "retry_inconclusive: 1", "retry_inconclusive: 99", "g.yaml:17:21: the gate: retry_inconclusive: \"99\" is not a whole number between 0 and 10", "docs/gate.md"},
+		{"a tab", "  - quick", "\t- quick", "cannot start any token", "spaces"},
 		{"no YAML", "name: release", "name: [", "g.yaml:", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -80,7 +80,11 @@ func syntax(file string, err error) error {
 			line, col = t.Position.Line, t.Position.Column
 		}
 	}
-	return problem(file, line, col, msg, "docs/gate.md shows a gate file")
+	hint := "docs/gate.md shows a gate file"
+	if strings.Contains(msg, "cannot start any token") { // what the parser says of a tab
+		hint = "indent by spaces, not by tabs; " + hint
+	}
+	return problem(file, line, col, msg, hint)
 }
 
 func (r *reader) plan(n ast.Node) *Plan {

@@ -154,7 +154,7 @@ func (g *gateCommandRun) run() (int, error) {
 		for i := range g.plan.Entries {
 			total += time.Duration(g.plan.Entries[i].Runs()) * g.plan.Entries[i].Expected
 		}
-		g.say("gate %s: %d scenarios, about %s", g.plan.Name, len(g.plan.Entries), show.Seconds(total.Round(time.Second)))
+		g.say("gate %s: %s, about %s", g.plan.Name, show.Plural(int64(len(g.plan.Entries)), "scenario"), show.Seconds(total.Round(time.Second)))
 	}
 	j := watch.NewJSON(g.env.stdout)
 	var beside error // of the page as it was written last
