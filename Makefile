@@ -18,7 +18,7 @@ test: ## all tests, with the skipped ones and why
 	 grep -E '^(ok|FAIL|---|panic:|\?)' test.out | grep -v '^--- PASS' ; \
 	 echo 'skipped:'; grep -A1 -E '^ *--- SKIP' test.out || echo '  none'; exit $$code
 
-browser: ## the report's tests in chromium (a module of its own; SHOTS=DIR keeps pictures)
+browser: ## the tests of reports and gates' pages in chromium (a module of its own; SHOTS=DIR keeps pictures)
 	cd e2e/browser && SHOTS=$(abspath $(SHOTS)) go test ./...
 
 check: lint vet test browser ## what CI runs: format, vet, lint, all tests

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 				fmt.Fprintln(os.Stderr, "error: no chromium, and CI=true needs one\nhint: apt-get install -y chromium")
 				os.Exit(1)
 			}
-			fmt.Println("no chromium: the report is not tested in a browser (apt-get install -y chromium)")
+			fmt.Println("no chromium: reports and gates' pages are not tested in a browser (apt-get install -y chromium)")
 			os.Exit(0)
 		}
 	}
