@@ -165,13 +165,18 @@ func (e *env) printHelp(w io.Writer) {
 			rows = append(rows, []string{"  " + strings.TrimSpace(c.name+" "+c.args), c.short})
 		}
 	}
-	fold := func(text string) string { return strings.Join(show.Fold(text, columns), "\n") }
+	fold := func(text string) string {
+		if columns > 0 { // lines of its own instead of those that are written
+			text = strings.ReplaceAll(text, "\n", " ")
+		}
+		return strings.Join(show.Fold(text, columns), "\n")
+	}
 	fmt.Fprintf(w, "soak breaks Kafka-protocol clusters under load and judges what they did.\n\n"+
-		"usage: soak COMMAND [ARGUMENTS] [FLAGS]\n\n%s\n\n%s\n%s\n%s\n",
+		"usage: soak COMMAND [ARGUMENTS] [FLAGS]\n\n%s\n\n%s\n%s\n",
 		strings.Join(show.Table(show.Style{ASCII: true, Columns: columns}, rows), "\n"),
 		fold("soak COMMAND --help shows a command's flags. A RUN is a folder, the beginning of a run's id, or latest."),
-		fold("exit codes: 0 holds, 1 violated, 2 usage or configuration, 3 inconclusive, 4 the harness failed,"),
-		fold("130 and 143 ended by SIGINT and SIGTERM with nothing violated so far."))
+		fold("exit codes: 0 holds, 1 violated, 2 usage or configuration, 3 inconclusive, 4 the harness failed,\n"+
+			"130 and 143 ended by SIGINT and SIGTERM with nothing violated so far."))
 }
 
 // program is how a person calls this program: what hints and reproduce lines begin with.
