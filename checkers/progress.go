@@ -22,13 +22,25 @@ type progress struct {
 	recovery // what is known of faults, stalls, writes and ISRs
 
 	slowest time.Duration
-	short   int64 // partitions in faults that did not last long enough
+	short   int64            // partitions in faults that did not last long enough
+	lives   []*history.Event // nodes that stopped or started
+	calm    int64            // partitions in lulls
+	told    []window         // times without a write of the partition that is judged that were reported
 }
 
 func newProgress(s *shared) *progress {
 	c := &progress{recovery: *newRecovery(s)}
 	c.id, c.leading = Progress, nil // nobody asks who led
 	return c
+}
+
+// Event implements Checker.
+func (c *progress) Event(e *history.Event) {
+	c.recovery.Event(e)
+	switch e.Body.(type) {
+	case *history.Exit, *history.Started:
+		c.lives = append(c.lives, e)
+	}
 }
 
 // bound is from the effect of a fault, or from a write, to the next: another leader, the removal of a replica that lags from the ISR, and clients
@@ -87,32 +99,37 @@ func (c *progress) gap(f *history.Fault, p partition, g window) {
 		c.cut++
 		return
 	}
+	c.told = append(c.told, g)
 	c.late(KindNoWrites, p, f, g.from, c.bound(), f.Nodes, fmt.Sprintf("no write was acknowledged for %s while a majority was whole", time.Duration(g.to-g.from).Round(time.Millisecond)), []string{c.line(ops[0])})
 }
 
 // Finish implements Checker.
 func (c *progress) Finish() Verdict {
+	slices.SortStableFunc(c.lives, func(a, b *history.Event) int { return cmp.Compare(a.Time, b.Time) })
 	if c.mayTrustClocks() {
+		calm, all := c.lulls(true), c.lulls(false)
 		for _, t := range c.run.RecordTopics {
 			for n := range t.Partitions {
 				p := partition{t.Name, n}
 				c.load(p)
 				states := c.states(p)
+				c.told = c.told[:0]
 				for _, f := range c.faults {
 					if f.Proven() && outage(f) && len(f.Nodes) > 0 && 2*len(f.Nodes) < c.run.Nodes && c.settled(f) {
 						c.judge(f, p, states)
 					}
 				}
+				c.standstills(p, states, calm, all)
 			}
 		}
 	}
 	slices.SortStableFunc(c.found, func(a, b Violation) int { return cmp.Compare(a.Time, b.Time) })
-	v := c.verdict(c.judged, "partitions in lasting faults", fmt.Sprintf("writes went on in every partition while a majority was whole, %s", plural(c.judged, "time")), c.excused)
+	v := c.verdict(c.judged+c.calm, "partitions in lasting faults", fmt.Sprintf("writes went on in every partition while a majority was whole, %s", plural(c.judged+c.calm, "time")), c.excused)
 	switch {
 	case v.Outcome != Holds:
 	case !c.mayTrustClocks():
 		v.Outcome, v.Reason = NotApplicable, "clocks were made wrong: the nodes' times cannot be compared"
-	case c.judged == 0:
+	case c.judged+c.calm == 0:
 		v.Outcome, v.Reason = NotApplicable, fmt.Sprintf("not enough data: no fault that leaves a majority whole lasted for %s on its own", c.bound())
 	}
 	v.Measures = append(v.Measures, Measure{Name: "longest time without a write in a lasting fault", Seen: c.slowest.Milliseconds(), Unit: "ms"},

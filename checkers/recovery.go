@@ -74,6 +74,7 @@ type isrAt struct {
 	index uint64
 	time  int64
 	full  bool
+	isr   []int32
 	event *history.Event
 }
 
@@ -131,7 +132,7 @@ func (c *recovery) Event(e *history.Event) {
 				continue
 			}
 			if old, known := of[b.Index]; !known || e.Time < old.time {
-				of[b.Index] = isrAt{b.Index, e.Time, len(ch.ISR) == len(ch.Replicas), e}
+				of[b.Index] = isrAt{b.Index, e.Time, len(ch.ISR) == len(ch.Replicas), ch.ISR, e}
 			}
 		}
 	}
