@@ -54,7 +54,7 @@ func (a *audit) hole(r replica, from, to int64, x *piece) {
 		where = fmt.Sprintf("the offsets %d to %d", from, to-1)
 	}
 	v := Violation{
-		Kind: KindHole, Time: x.op.Complete, Nodes: []int32{r.node},
+		Kind: KindHole, Time: x.operation().Complete, Nodes: []int32{r.node},
 		Sentence: fmt.Sprintf("%s on n%d holds no record at %s, below its own high watermark", a.partition, r.node, where),
 	}
 	cite(&v, source{piece: x, node: r.node}, from)

@@ -31,8 +31,8 @@ func (a *audit) reading() reading {
 		}
 		r.proven = max(r.proven, min(next, d.high(rep)))
 		pieces := d.pieces[rep]
-		if last := pieces[len(pieces)-1]; r.begun == 0 || last.op.Invoke < r.begun {
-			r.begun = last.op.Invoke
+		if last := pieces[len(pieces)-1]; r.begun == 0 || last.invoke < r.begun {
+			r.begun = last.invoke
 		}
 		for _, op := range pieces {
 			if op.first >= 0 {

@@ -84,7 +84,7 @@ func (s source) known() bool { return s.piece != nil || s.sent != nil }
 // op is the operation; of a piece of the drain it may lack the spans.
 func (s source) op() *history.Operation {
 	if s.piece != nil {
-		return s.piece.op
+		return s.piece.operation()
 	}
 	return s.sent.at(int(s.i))
 }

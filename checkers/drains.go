@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -48,46 +49,67 @@ func newDrains(run *history.Run, s *spill) drains {
 	return d
 }
 
-// piece is one operation of the final read. What it read of records may wait in a spill; its hashes stay.
+// piece is one operation of the final read. The operation and its spans may wait in a spill; what all who judge ask of it, its hashes among that, stays.
 type piece struct {
-	*history.DrainOp // without spans and bad records, if these wait
-	op               *history.Operation
-	first            int64     // offset of its first span, -1 if it has none
-	holds            stretchOf // between its lowest and its highest offset
-	spill            *spill
-	at               int64
-	size             int
+	From, To, LogEnd, High int64
+	End                    bool
+	Bad                    []history.BadRecord
+	Stretches              []history.Stretch
+	invoke                 int64
+	first                  int64     // offset of its first span, -1 if it has none
+	holds                  stretchOf // between its lowest and its highest offset
+
+	op   *history.Operation // nil: it waits
+	wait *spill
+	at   int64
+	head int32 // bytes of the operation without its spans; these follow
+	size int32 // of both
 }
 
 func (d *drains) piece(op *history.Operation) *piece {
-	x := &piece{DrainOp: op.Drain, op: op, first: -1, holds: stretchOf{math.MaxInt64, math.MinInt64}}
-	for i, s := range op.Drain.Spans {
+	o := op.Drain
+	x := &piece{From: o.From, To: o.To, LogEnd: o.LogEnd, High: o.High, End: o.End, Bad: o.Bad, Stretches: o.Stretches,
+		invoke: op.Invoke, first: -1, holds: stretchOf{math.MaxInt64, math.MinInt64}, op: op}
+	for i, s := range o.Spans {
 		if i == 0 {
 			x.first = s.Offset
 		}
 		x.holds = stretchOf{min(x.holds.from, s.Offset), max(x.holds.to, s.Offset+int64(s.Count))}
 	}
-	for _, b := range op.Drain.Bad {
+	for _, b := range o.Bad {
 		x.holds = stretchOf{min(x.holds.from, b.Offset), max(x.holds.to, b.Offset+1)}
 	}
-	if d.spill == nil || len(op.Drain.Spans) == 0 || len(op.Drain.Bad) > 0 {
+	if d.spill == nil {
 		return x
 	}
-	data := appendSpans(nil, op.Drain.From, op.Drain.Spans)
-	x.spill, x.at, x.size = d.spill, d.spill.write(data), len(data)
-	head, drain := *op, *op.Drain
-	drain.Spans, drain.Stretches = nil, slices.Clone(drain.Stretches)
-	head.Drain = &drain
-	x.op, x.DrainOp = &head, &drain
+	head, drain := *op, *o
+	drain.Spans, head.Drain = nil, &drain
+	data := []byte(opLine(&head))
+	x.head = int32(len(data))
+	data = appendSpans(data, o.From, o.Spans)
+	x.op, x.wait, x.at, x.size = nil, d.spill, d.spill.write(data), int32(len(data))
+	x.Stretches = slices.Clone(o.Stretches) // the rest of what was read with them can go
 	return x
+}
+
+// operation is the piece as it was recorded; if it waits, without its spans.
+func (x *piece) operation() *history.Operation {
+	if x.wait == nil {
+		return x.op
+	}
+	op := new(history.Operation)
+	if err := json.Unmarshal(x.wait.read(x.at, int(x.head), nil), op); err != nil {
+		panic(fmt.Sprintf("checkers: what was spilled cannot be decoded: %v", err))
+	}
+	return op
 }
 
 // read answers the spans of the piece, which are valid until the buffer is used again, and the buffer for the next.
 func (x *piece) read(buf *spanBuffer) []history.Span {
-	if x.spill == nil {
-		return x.DrainOp.Spans
+	if x.wait == nil {
+		return x.op.Drain.Spans
 	}
-	buf.data = x.spill.read(x.at, x.size, buf.data[:0])
+	buf.data = x.wait.read(x.at+int64(x.head), int(x.size-x.head), buf.data[:0])
 	d := decoder(buf.data)
 	buf.spans = d.spans(x.From, buf.spans)
 	return buf.spans

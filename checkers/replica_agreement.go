@@ -42,7 +42,7 @@ type mark struct {
 	at    int64
 	sum   uint64
 	chain int
-	op    *history.Operation // that read what lies before it
+	op    *piece // that read what lies before it
 }
 
 // marks are a replica's, of what it answered below its own high watermark of the time, ascending.
@@ -52,7 +52,7 @@ func (c *replicaAgreement) marks(r replica) []mark {
 	for _, op := range c.drains.pieces[r] { // in the order of their beginnings
 		for _, s := range op.Stretches {
 			if s.To <= op.High && (len(held) == 0 || s.From >= held[len(held)-1].at) {
-				held, from = append(held, mark{at: s.To, sum: s.Hash, op: op.op}), append(from, s.From)
+				held, from = append(held, mark{at: s.To, sum: s.Hash, op: op}), append(from, s.From)
 			}
 		}
 	}
@@ -96,11 +96,12 @@ func (c *replicaAgreement) compare(a, b replica, of, with []mark) {
 }
 
 func (c *replicaAgreement) differ(a, b replica, from int64, x, y mark) {
+	first, second := x.op.operation(), y.op.operation()
 	v := Violation{
-		Kind: KindReplicasDiffer, Time: max(x.op.Complete, y.op.Complete), Nodes: []int32{a.node, b.node},
+		Kind: KindReplicasDiffer, Time: max(first.Complete, second.Complete), Nodes: []int32{a.node, b.node},
 		Sentence: fmt.Sprintf("n%d and n%d hold different bytes of %s at the offsets %d to %d, below both their high watermarks", a.node, b.node, a.partition, from, x.at-1),
 	}
-	for _, op := range []*history.Operation{x.op, y.op} {
+	for _, op := range []*history.Operation{first, second} {
 		short, cut := *op.Drain, *op
 		short.Spans, short.Bad = nil, nil
 		short.Stretches = slices.DeleteFunc(slices.Clone(short.Stretches), func(s history.Stretch) bool { return s.To <= from || s.From >= x.at })
