@@ -43,7 +43,7 @@ type stranger struct {
 func (a *audit) run() {
 	a.judged = map[int64]bool{}
 	a.sends.index(a.sent)
-	defer func() { a.sends.producers = nil }()
+	defer a.sends.drop()
 	a.visible = a.checker.drains.highs[a.partition]
 	for _, a.stretch = range a.stretches() {
 		a.values = offsets{}

@@ -43,6 +43,7 @@ type ackedRecords struct {
 	phantoms                         int64 // not held against anybody, since the history is cut
 
 	clock   func(int64) string
+	spare   []*recordsPage
 	repeats []repeat    // for no-duplicates
 	audited atomic.Bool // the audit came to its end
 }
@@ -58,7 +59,7 @@ func newAckedRecords(s *shared) *ackedRecords {
 func (c *ackedRecords) partition(p partition) *sends {
 	s := c.sends[p]
 	if s == nil {
-		s = &sends{}
+		s = &sends{spare: &c.spare}
 		c.sends[p] = s
 	}
 	return s
@@ -123,6 +124,7 @@ func (c *ackedRecords) Finish() Verdict {
 		a.run()
 	}
 	c.inOrder()
+	c.spare = nil
 	c.audited.Store(true)
 	return c.judge(unclaimed(c.exempt, parts))
 }

@@ -32,6 +32,7 @@ type records struct {
 
 	number uint64 // of the page used last, and that page
 	used   *recordsPage
+	spare  *[]*recordsPage // pages of partitions that were audited before
 }
 
 type recordsPage struct {
@@ -46,7 +47,7 @@ func (r *records) page(seq uint64) (*recordsPage, int) {
 	}
 	p := r.pages[n]
 	if p == nil {
-		p = new(recordsPage)
+		p = r.blank()
 		if r.pages == nil {
 			r.pages = map[uint64]*recordsPage{}
 		}
@@ -54,6 +55,16 @@ func (r *records) page(seq uint64) (*recordsPage, int) {
 	}
 	r.number, r.used = n, p
 	return p, int(seq % recordPage)
+}
+
+func (r *records) blank() *recordsPage {
+	if n := len(*r.spare); n > 0 {
+		p := (*r.spare)[n-1]
+		*r.spare = (*r.spare)[:n-1]
+		*p = recordsPage{}
+		return p
+	}
+	return new(recordsPage)
 }
 
 func (r *records) flags(seq uint64) uint8 {
@@ -129,15 +140,26 @@ type sends struct {
 	producers map[producer]*records // made when the partition is audited, and dropped then: one partition's at a time
 	truncated []truncation          // that brokers told of
 	failed    []int                 // numbers of the operations that surely failed, set by index
+	spare     *[]*recordsPage
 }
 
 func (s *sends) records(p producer) *records {
 	r := s.producers[p]
 	if r == nil {
-		r = new(records)
+		r = &records{spare: s.spare}
 		s.producers[p] = r
 	}
 	return r
+}
+
+// drop lets go of what index made, but for the memory.
+func (s *sends) drop() {
+	for _, r := range s.producers {
+		for _, p := range r.pages {
+			*s.spare = append(*s.spare, p)
+		}
+	}
+	s.producers = nil
 }
 
 // index notes the outcomes of all produce operations, record by record.

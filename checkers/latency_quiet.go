@@ -136,67 +136,100 @@ func (c *latencyQuiet) timedReads(yield func(timed)) {
 	}
 }
 
-// ranked is what is asked of timings: how many they are, their p99 by nearest rank, and the longest.
+// ranked is what is asked of timings: how many they are, their p99 by nearest rank, and the longest. Which operations took so long is told where that is evidence.
 type ranked struct {
 	count        int
 	p99, slowest timed
 }
 
-// octave is into how many cells each doubling of a time is cut where times are counted.
-const octave = 64
+const (
+	// octave is into how many cells each doubling of a time is cut where times are counted.
+	octave = 64
+	// fewTimes are ordered without being counted more finely first.
+	fewTimes = 1 << 15
+)
 
-// cell numbers times so that a longer one has no lower number.
-func cell(took int64) int {
+// cell numbers times so that a longer one has no lower number, and says from where up to where its cell goes.
+func cell(took int64) (n int, from, to int64) {
 	if took < octave {
-		return int(max(0, took))
+		took = max(0, took)
+		return int(took), took, took + 1
 	}
 	shift := bits.Len64(uint64(took)) - bits.Len64(octave)
-	return shift*octave + int(took>>shift)
+	from = took >> shift << shift
+	return shift*octave + int(took>>shift), from, from + 1<<shift
 }
 
-// rank looks twice: it counts, then orders the few around the rank. Of two that took as long the one with the higher ID is the longer.
+// rank looks again and again: it counts, more finely each time, until what is left around the rank is few, and orders that. Of two that took as long the one with
+// the higher ID is the longer.
 func rank(all timings) ranked {
 	var r ranked
 	cells := make([]int, 64*octave)
+	froms, tos := make([]int64, len(cells)), make([]int64, len(cells))
 	all(func(x timed) {
 		r.count++
-		cells[cell(x.took)]++
+		n, from, to := cell(x.took)
+		cells[n]++
+		froms[n], tos[n] = from, to
+		r.slowest.took = max(r.slowest.took, x.took)
 	})
 	if r.count == 0 {
 		return r
 	}
-	below, of := (r.count*99+99)/100-1, 0
-	for ; below >= cells[of]; of++ {
-		below -= cells[of]
-	}
-	last := len(cells) - 1
-	for cells[last] == 0 {
-		last--
-	}
-	var near, far []timed
-	longest := int64(-1)
-	all(func(x timed) {
-		n := cell(x.took)
-		if n == of {
-			near = append(near, x)
-		}
-		if n == last && x.took >= longest {
-			if x.took > longest {
-				longest, far = x.took, far[:0]
+	below, of := take(cells, (r.count*99+99)/100-1)
+	from, to := froms[of], tos[of]
+	for many := cells[of]; many > fewTimes && to-from > 1; many = cells[of] {
+		wide := (to-from-1)/int64(len(cells)) + 1
+		clear(cells)
+		all(func(x timed) {
+			if took := max(0, x.took); took >= from && took < to {
+				cells[(took-from)/wide]++
 			}
+		})
+		below, of = take(cells, below)
+		from, to = from+int64(of)*wide, min(to, from+int64(of+1)*wide)
+	}
+	r.p99.took = from
+	if to-from > 1 {
+		near := make([]int64, 0, cells[of])
+		all(func(x timed) {
+			if took := max(0, x.took); took >= from && took < to {
+				near = append(near, took)
+			}
+		})
+		slices.Sort(near)
+		r.p99.took = near[below]
+		first, _ := slices.BinarySearch(near, near[below])
+		below -= first
+	}
+	if r.p99.took > int64(quietBound) {
+		r.evidence(all, below)
+	}
+	return r
+}
+
+// take finds the cell of a rank, and the rank in it.
+func take(cells []int, rank int) (within, of int) {
+	for ; rank >= cells[of]; of++ {
+		rank -= cells[of]
+	}
+	return rank, of
+}
+
+// evidence finds the operations: that at the p99 is the one so far up among those that took as long.
+func (r *ranked) evidence(all timings, up int) {
+	p99, slowest := r.p99.took, r.slowest.took
+	var same, far []timed
+	all(func(x timed) {
+		if x.took == p99 {
+			same = append(same, x)
+		}
+		if x.took == slowest {
 			far = append(far, x)
 		}
 	})
-	slices.SortFunc(near, func(a, b timed) int { return cmp.Compare(a.took, b.took) })
-	r.p99 = near[below]
-	same := slices.DeleteFunc(slices.Clone(near), func(x timed) bool { return x.took != r.p99.took })
-	before, _ := slices.BinarySearchFunc(near, r.p99.took, func(x timed, took int64) int { return cmp.Compare(x.took, took) })
-	if r.p99.took > int64(quietBound) { // it will be evidence
-		slices.SortFunc(same, byID)
-		slices.SortFunc(far, byID)
-	}
-	r.p99, r.slowest = same[below-before], far[len(far)-1]
-	return r
+	slices.SortFunc(same, byID)
+	r.p99, r.slowest = same[up], slices.MaxFunc(far, byID)
 }
 
 func byID(a, b timed) int { return cmp.Compare(a.op().ID, b.op().ID) }

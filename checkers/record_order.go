@@ -27,6 +27,9 @@ type recordOrder struct {
 	historyCut bool
 
 	located int64 // records of unknown outcome that are in a log
+
+	acked   []placed // of the partition that is judged; the memory of the one before is used again
+	numbers [3][]uint32
 }
 
 func newRecordOrder(s *shared) *recordOrder {
@@ -142,8 +145,7 @@ type partitionOrder struct {
 	partition
 	sent      *tape
 	producers []producer
-	numbers   map[producer]uint32
-	acked     []placed
+	index     map[producer]uint32
 	unknown   map[producer][]unlocated
 	records   int64 // acknowledged
 }
@@ -155,8 +157,8 @@ type unlocated struct {
 }
 
 func newPartitionOrder(c *recordOrder, p partition) *partitionOrder {
-	o := &partitionOrder{recordOrder: c, partition: p, sent: c.ops.sends(p), numbers: map[producer]uint32{}, unknown: map[producer][]unlocated{}}
-	o.acked = make([]placed, 0, o.sent.len())
+	o := &partitionOrder{recordOrder: c, partition: p, sent: c.ops.sends(p), index: map[producer]uint32{}, unknown: map[producer][]unlocated{}}
+	o.acked = slices.Grow(o.acked[:0], o.sent.len())
 	o.sent.each(func(i int, op *history.Operation) {
 		switch {
 		case ordered(op):
@@ -175,10 +177,10 @@ func newPartitionOrder(c *recordOrder, p partition) *partitionOrder {
 
 func (o *partitionOrder) place(i int, op *history.Operation) placed {
 	by := producerOf(op.Produce)
-	who, known := o.numbers[by]
+	who, known := o.index[by]
 	if !known {
 		who = uint32(len(o.producers))
-		o.producers, o.numbers[by] = append(o.producers, by), who
+		o.producers, o.index[by] = append(o.producers, by), who
 	}
 	return placed{seq: op.Produce.FirstSeq, invoke: op.Invoke, complete: op.Complete, who: who, i: int32(i), idempotent: op.Produce.Idempotent, set: true}
 }
@@ -206,7 +208,7 @@ func (o *partitionOrder) within(n int, op *history.Operation) {
 // one has an unknown outcome only those are held to it that were in flight together: an idempotent producer that gives up goes on under another id, and
 // what it gave up may come behind what it sends then.
 func (o *partitionOrder) senders(found []placed) map[int32]bool {
-	order := make([]uint32, 0, len(found)+len(o.acked)) // into found, then into acked
+	order := slices.Grow(o.numbers[0][:0], len(found)+len(o.acked)) // into found, then into acked
 	for i := range found {
 		order = append(order, uint32(i))
 	}
@@ -221,6 +223,7 @@ func (o *partitionOrder) senders(found []placed) map[int32]bool {
 		}
 		return &o.acked[int(n)-len(found)]
 	}
+	o.numbers[0] = order
 	sortOnce(order, func(m, n uint32) int {
 		a, b := of(m), of(n)
 		if a.who != b.who {
@@ -281,12 +284,13 @@ func (o *partitionOrder) disordered(first, second placed) {
 	})
 }
 
-// numbersOf counts the acknowledged operations.
-func (o *partitionOrder) numbersOf() []uint32 {
-	out := make([]uint32, len(o.acked))
-	for i := range out {
-		out[i] = uint32(i)
+// count numbers the acknowledged operations, in the n-th piece of memory for that.
+func (o *partitionOrder) count(n int) []uint32 {
+	out := slices.Grow(o.numbers[n][:0], len(o.acked))
+	for i := range o.acked {
+		out = append(out, uint32(i))
 	}
+	o.numbers[n] = out
 	return out
 }
 
@@ -301,7 +305,7 @@ func (o *partitionOrder) byInvoke(numbers []uint32) {
 
 // realTime holds all records to real time: what was acknowledged before a send began stands before it.
 func (o *partitionOrder) realTime(told map[int32]bool) {
-	ended, begun := o.numbersOf(), o.numbersOf()
+	ended, begun := o.count(1), o.count(2)
 	o.byComplete(ended)
 	o.byInvoke(begun)
 	var highest *placed // of those that ended before the send began

@@ -80,7 +80,7 @@ func (o *partitionOrder) realTimeOfUnknown(found []placed, told map[int32]bool) 
 	if len(found) == 0 {
 		return
 	}
-	ended := o.numbersOf()
+	ended := o.count(1)
 	o.byInvoke(ended)
 	o.byComplete(ended)
 	var highest *placed
