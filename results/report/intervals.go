@@ -48,6 +48,17 @@ func (s *story) intervals(c *collected) *Intervals {
 	if !ok || len(w.Operations) == 0 {
 		return nil
 	}
+	if len(w.Contradicts) > 0 {
+		s.core = map[string]bool{}
+		for _, o := range w.Contradicts {
+			s.core[o.Operation.ID] = true
+		}
+		for _, o := range w.Operations {
+			if o.Last {
+				s.core[o.Operation.ID] = true
+			}
+		}
+	}
 	out := &Intervals{Earlier: w.Earlier, Before: stateList(w.Before)}
 	list := w.Operations[max(0, len(w.Operations)-maxIntervals):]
 	from, to := list[0].Operation.Invoke, s.v.Time

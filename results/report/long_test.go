@@ -21,6 +21,7 @@ type long struct {
 	hours     int
 	perSecond int // sends
 	batch     int // records of each
+	packed    bool
 }
 
 // write generates the folder of a long run, line by line. One send of all, in the middle of it, takes 42 s.
@@ -46,7 +47,33 @@ func (l long) write(tb testing.TB, dir string) (*history.Run, *checkers.Report) 
 	events, closeEvents := file(history.EventsFile)
 	metrics, closeMetrics := file(history.MetricsFile)
 	ops, closeOps := file(history.HistoryFile)
+	var packed *history.Recorder
+	if l.packed {
+		for _, name := range []string{history.FaultsFile, history.EventsFile, history.MetricsFile, history.HistoryFile} {
+			os.Remove(filepath.Join(dir, name))
+		}
+		var err error
+		if packed, err = history.NewPackedRecorder(dir); err != nil {
+			tb.Fatal(err)
+		}
+		defer func() {
+			if err := packed.Close(); err != nil {
+				tb.Fatal(err)
+			}
+		}()
+	}
 	put := func(w *bufio.Writer, v any) {
+		if packed != nil {
+			switch v := v.(type) {
+			case history.Fault:
+				packed.Fault(v)
+			case history.Metric:
+				packed.Metric(v)
+			case *history.Operation:
+				packed.Operation(v)
+			}
+			return
+		}
 		b, err := json.Marshal(v)
 		if err != nil {
 			tb.Fatal(err)
@@ -54,8 +81,12 @@ func (l long) write(tb testing.TB, dir string) (*history.Run, *checkers.Report) 
 		w.Write(append(b, '\n'))
 	}
 	event := func(node int32, at int64, body history.Body) {
-		w := history.AppendEvent(nil, &history.Event{Node: node, Boot: 1, Seq: uint64(at-base)/1000 + 1, Time: at, Body: body})
-		events.Write(append(w, '\n'))
+		e := history.Event{Node: node, Boot: 1, Seq: uint64(at-base)/1000 + 1, Time: at, Body: body}
+		if packed != nil {
+			packed.Event(e)
+			return
+		}
+		events.Write(append(history.AppendEvent(nil, &e), '\n'))
 	}
 	index := uint64(1)
 	for n := int32(1); n <= 3; n++ {
@@ -156,9 +187,16 @@ func TestEightHoursFitOnAPage(t *testing.T) {
 
 // BenchmarkEightHours draws eight hours at 5,000 records a second in sends of 50: some 3 GB of records. It asks for room on the disk and some minutes to write
 // them: go test ./results/report -run '^$' -bench EightHours -benchtime 1x
-func BenchmarkEightHours(b *testing.B) {
+func BenchmarkEightHours(b *testing.B) { long{hours: 8, perSecond: 100, batch: 50}.bench(b) }
+
+// BenchmarkEightHoursPacked draws the same from packed files, which is what long runs leave.
+func BenchmarkEightHoursPacked(b *testing.B) {
+	long{hours: 8, perSecond: 100, batch: 50, packed: true}.bench(b)
+}
+
+func (l long) bench(b *testing.B) {
 	dir := b.TempDir()
-	run, rep := long{hours: 8, perSecond: 100, batch: 50}.write(b, dir)
+	run, rep := l.write(b, dir)
 	for b.Loop() {
 		peak := make(chan uint64)
 		stop := make(chan struct{})

@@ -67,6 +67,8 @@ func (c *collected) storyPages() []storyPage {
 		if len(s.v.Faults) > 0 {
 			p.Faults = "during " + p.Faults
 		}
+		s.settle()
+		p.Intervals, p.Sends = s.intervals(c), c.sendsDrawing(s)
 		steps, leftOut := c.steps(s)
 		p.LeftOut = leftOut
 		p.Lanes = append(p.Lanes, "clients")
@@ -87,7 +89,6 @@ func (c *collected) storyPages() []storyPage {
 			}
 			p.Steps = append(p.Steps, row)
 		}
-		p.Intervals, p.Sends = s.intervals(c), c.sendsDrawing(s)
 		for _, l := range c.excerpt(s) {
 			p.Log = append(p.Log, logRow{c.clock(l.at), fmt.Sprintf("n%d", l.node), l.text, l.bad})
 		}

@@ -34,7 +34,6 @@ const maxSteps = 48
 
 // steps are what happened, in order, and how many were left out for want of room.
 func (c *collected) steps(s *story) (out []step, leftOut int) {
-	s.settle()
 	for _, e := range s.events {
 		out = append(out, eventStep(s, e))
 	}
@@ -210,6 +209,11 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	}
 	asked, answered := operationWords(op)
 	who := cmp.Or(op.Client, "a client")
+	asks, says := who+": ", who+", after "+lengthWords(op.Complete-op.Invoke)+": "
+	if op.Node != 0 && op.Produce == nil && op.Drain == nil {
+		asks = fmt.Sprintf("%s to n%d: ", who, op.Node)
+		says = fmt.Sprintf("n%d to %s, after %s: ", op.Node, who, lengthWords(op.Complete-op.Invoke))
+	}
 	if op.Produce != nil && op.Node == 0 {
 		asked += " (to which node is not recorded)"
 	}
@@ -217,7 +221,7 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	if node == 0 {
 		node = nowhere
 	}
-	evidence := s.cited(op.ID)
+	evidence := s.cited(op.ID) && (s.core == nil || s.core[op.ID])
 	if evidence {
 		rank = 0
 	}
@@ -225,9 +229,9 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	if to == nowhere {
 		to = clientLane // the client library chose the node: which one is not recorded
 	}
-	out := []step{{at: op.Invoke, from: from, to: to, text: fmt.Sprintf("%s: %s", who, asked), rank: rank, evidence: evidence}}
+	out := []step{{at: op.Invoke, from: from, to: to, text: asks + asked, rank: rank, evidence: evidence}}
 	if op.Complete != 0 {
-		out = append(out, step{at: op.Complete, from: to, to: from, text: fmt.Sprintf("%s, after %s: %s", who, lengthWords(op.Complete-op.Invoke), answered),
+		out = append(out, step{at: op.Complete, from: to, to: from, text: says + answered,
 			rank: rank, evidence: evidence, answer: true, failed: op.Outcome != history.OK})
 	}
 	return out

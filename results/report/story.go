@@ -24,6 +24,7 @@ type story struct {
 	topics   map[string]bool // of those partitions: their other partitions do not matter
 	indexes  map[uint64]bool // of raft entries in evidence
 	told     map[string]bool // evidence, as it stands in the verdict
+	core     map[string]bool // of a metadata answer that cannot be true: that, and the writes that it contradicts; nil where that is not known
 
 	events     []*history.Event
 	operations []*history.Operation
