@@ -143,7 +143,9 @@ func peakMemory() int64 {
 
 // BenchmarkNight judges the packed folder of a long run and says what that took of memory at the most.
 //
-//	go test ./checkers -run xxx -bench Night -benchtime 1x -night.seconds 28800 -night.rate 500
+// Its figures in docs/benchmarks.md are those of soak check, alone, on a folder that was kept. A night takes minutes:
+//
+//	go test ./checkers -run xxx -bench Night -benchtime 1x -timeout 2h -night.seconds 28800 -night.rate 500 -night.dir DIR
 func BenchmarkNight(b *testing.B) {
 	dir := *nightDir
 	if dir == "" {
