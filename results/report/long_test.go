@@ -189,7 +189,7 @@ func TestEightHoursFitOnAPage(t *testing.T) {
 // them: go test ./results/report -run '^$' -bench EightHours -benchtime 1x
 func BenchmarkEightHours(b *testing.B) { long{hours: 8, perSecond: 100, batch: 50}.bench(b) }
 
-// BenchmarkEightHoursPacked draws the same from packed files, which is what long runs leave.
+// BenchmarkEightHoursPacked draws the same from packed files, which is what long runs leave; writing them takes some minutes of its own.
 func BenchmarkEightHoursPacked(b *testing.B) {
 	long{hours: 8, perSecond: 100, batch: 50, packed: true}.bench(b)
 }
