@@ -33,11 +33,11 @@ type conflict struct {
 
 // stranger is a record that should not be where it is.
 type stranger struct {
-	kind   string
-	offset int64
-	what   string // in words, the same for what belongs together
-	who    string // producer and sequence, where the record tells
-	from   source
+	kind     string
+	offset   int64
+	what     string // in words, the same for what belongs together
+	recordID        // where it can be told
+	from     source
 }
 
 func (a *audit) run() {
@@ -115,7 +115,7 @@ func (a *audit) acknowledged() {
 		}
 		for i := range int(op.Produce.Count) {
 			if at := offsetOf(op.Produce, i); at >= 0 && a.stretch.holds(at) {
-				a.enter(at, value{producer: producerOf(op.Produce), seq: op.Produce.FirstSeq + uint64(i), from: source{sent: a.sent, i: int32(n)}})
+				a.enter(at, value{producer: producerOf(op.Produce), seq: op.Produce.FirstSeq + uint64(i), from: source{sent: a.sent, i: int32(n), node: op.Node}})
 			}
 		}
 	})
@@ -185,10 +185,10 @@ func (a *audit) seen(at int64, p producer, sent *records, seq uint64, from sourc
 		a.checker.phantoms++ // the send that brought it may be one that is not recorded
 		return
 	case flags&flagSent == 0:
-		a.stranger(stranger{KindPhantom, at, "holds a record that nobody sent", named(p, seq), from})
+		a.stranger(stranger{KindPhantom, at, "holds a record that nobody sent", recordID{p, seq}, from})
 		return
 	case flags&flagFailed != 0 && flags&(flagAcked|flagUnknown) == 0:
-		a.stranger(stranger{KindFailedVisible, at, "holds a record whose send surely failed", named(p, seq), from})
+		a.stranger(stranger{KindFailedVisible, at, "holds a record whose send surely failed", recordID{p, seq}, from})
 	}
 	page, n := sent.page(seq)
 	switch {
@@ -222,72 +222,92 @@ func (a *audit) stranger(s stranger) {
 
 func (a *audit) reportStrangers() {
 	slices.SortStableFunc(a.strangers, func(x, y stranger) int { return cmp.Compare(x.offset, y.offset) })
-	for i := 0; i < len(a.strangers); {
-		first, n := a.strangers[i], 1
-		for i+n < len(a.strangers) {
-			next := a.strangers[i+n]
-			if next.kind != first.kind || next.what != first.what || next.offset != first.offset+int64(n) {
-				break
-			}
+	var groups [][]stranger
+	for rest := a.strangers; len(rest) > 0; {
+		first, n := rest[0], 1
+		for n < len(rest) && rest[n].kind == first.kind && rest[n].what == first.what && rest[n].offset == first.offset+int64(n) {
 			n++
 		}
+		groups, rest = append(groups, rest[:n]), rest[n:]
+	}
+	senders := a.failedSenders(groups)
+	for _, g := range groups {
+		if a.checker.counted() {
+			continue
+		}
+		first, n := g[0], len(g)
 		sentence := fmt.Sprintf("%s at offset %d on n%d %s", a.partition, first.offset, first.from.node, first.what)
 		if n > 1 {
 			sentence = fmt.Sprintf("%s at each of the offsets %d to %d on n%d %s", a.partition, first.offset, first.offset+int64(n)-1, first.from.node, first.what)
 		}
-		if first.who != "" {
-			sentence += ": " + first.who
+		if first.kind == KindPhantom || first.kind == KindFailedVisible {
+			sentence += ": " + named(first.producer, first.seq)
 		}
 		v := Violation{Kind: first.kind, Sentence: sentence, Time: first.from.op().Complete, Nodes: []int32{first.from.node}}
 		cite(&v, first.from, first.offset)
 		if first.kind == KindFailedVisible {
-			a.citeSender(&v, a.valueRead(first))
+			for _, op := range senders[first.recordID] {
+				v.Operations = append(v.Operations, op.ID)
+				v.Evidence = append(v.Evidence, opLine(op))
+			}
 		}
 		a.checker.violate(v)
-		i += n
 	}
 }
 
-// valueRead is the record that a stranger's drain piece holds at its offset.
-func (a *audit) valueRead(s stranger) value {
-	for _, span := range s.from.piece.read(&a.buf) {
-		if i := s.offset - span.Offset; i >= 0 && i < int64(span.Count) {
-			return value{producer: producer{span.Producer, span.Incarnation}, seq: span.Seq + uint64(i)}
+// failedSenders finds the operations that sent the first record of each group that will be told of and whose send failed: nobody else has sent it. It is one pass
+// over the partition, however many groups there are.
+func (a *audit) failedSenders(groups [][]stranger) map[recordID][]*history.Operation {
+	senders := map[recordID][]*history.Operation{}
+	for _, g := range groups[:min(len(groups), maxViolations)] {
+		if g[0].kind == KindFailedVisible {
+			senders[g[0].recordID] = nil
 		}
 	}
-	return value{}
-}
-
-func (a *audit) citeSender(v *Violation, record value) {
-	for _, i := range a.sends.failed { // nobody else has sent it
-		op := a.sent.at(i)
+	if len(senders) == 0 {
+		return nil
+	}
+	a.sent.each(func(i int, op *history.Operation) {
+		if op.Outcome != history.Failed {
+			return
+		}
+		var whole *history.Operation
 		p := op.Produce
-		if producerOf(p) == record.producer && record.seq >= p.FirstSeq && record.seq < p.FirstSeq+uint64(p.Count) {
-			v.Operations = append(v.Operations, op.ID)
-			v.Evidence = append(v.Evidence, opLine(op))
+		for k := range max(0, p.Count) {
+			r := recordID{producerOf(p), p.FirstSeq + uint64(k)}
+			if list, wanted := senders[r]; wanted {
+				if whole == nil {
+					whole = a.sent.at(i)
+				}
+				senders[r] = append(list, whole)
+			}
 		}
-	}
+	})
+	return senders
 }
 
 func (a *audit) reportConflicts() {
 	slices.SortStableFunc(a.conflicts, func(x, y conflict) int {
-		return cmp.Or(cmp.Compare(x.second.from.node, y.second.from.node), cmp.Compare(x.offset, y.offset))
+		one, two := x.second.from, y.second.from
+		return cmp.Or(cmp.Compare(btoi(!one.acknowledged()), btoi(!two.acknowledged())), cmp.Compare(one.node, two.node), cmp.Compare(x.offset, y.offset))
 	})
 	for i := 0; i < len(a.conflicts); {
 		first, n := a.conflicts[i], 1
 		for i+n < len(a.conflicts) {
 			next := a.conflicts[i+n]
-			if next.offset != first.offset+int64(n) || next.first.from.node != first.first.from.node || next.second.from.node != first.second.from.node {
+			if next.offset != first.offset+int64(n) || !next.first.from.alike(first.first.from) || !next.second.from.alike(first.second.from) {
 				break
 			}
 			n++
+		}
+		if i += n; a.checker.counted() {
+			continue
 		}
 		v := Violation{Kind: KindInconsistent, Sentence: a.conflictSentence(first, n), Time: first.at(), Nodes: first.blame()}
 		for _, s := range []source{first.first.from, first.second.from} {
 			cite(&v, s, first.offset)
 		}
 		a.checker.violate(v)
-		i += n
 	}
 }
 

@@ -52,6 +52,7 @@ type loss struct {
 	op     *history.Operation
 	seq    uint64
 	offset int64
+	by     string // who acknowledged it
 }
 
 // reportLost finds acknowledged records that no replica holds where a consumer can read it.
@@ -70,6 +71,7 @@ func (a *audit) reportLost() {
 		p := producerOf(op.Produce)
 		sent := a.sends.producers[p]
 		var whole *history.Operation
+		var by acknowledgement
 		for i := range int(op.Produce.Count) {
 			seq, at := op.Produce.FirstSeq+uint64(i), offsetOf(op.Produce, i)
 			flags := sent.flags(seq)
@@ -91,9 +93,9 @@ func (a *audit) reportLost() {
 				continue
 			}
 			if whole == nil {
-				whole = a.sent.at(n)
+				whole, by = a.sent.at(n), a.acknowledgement(op)
 			}
-			losses = append(losses, loss{a.class(r, p, seq, at, highest, conflicting), whole, seq, at})
+			losses = append(losses, loss{a.class(r, p, seq, at, by, highest, conflicting), whole, seq, at, by.who})
 		}
 	})
 	a.groupLosses(losses)
@@ -115,7 +117,7 @@ func (a *audit) highestRead() map[producer]uint64 {
 }
 
 // class says in which way a record was lost, as far as that can be told.
-func (a *audit) class(r reading, p producer, seq uint64, at int64, highest func() map[producer]uint64, conflicting map[int64]bool) string {
+func (a *audit) class(r reading, p producer, seq uint64, at int64, by acknowledgement, highest func() map[producer]uint64, conflicting map[int64]bool) string {
 	if at < 0 {
 		if h, ok := highest()[p]; ok && seq < h {
 			return "middle"
@@ -124,7 +126,7 @@ func (a *audit) class(r reading, p producer, seq uint64, at int64, highest func(
 	}
 	if at >= r.end {
 		for _, t := range a.sends.truncated {
-			if t.logEnd <= at {
+			if t.logEnd <= at && by.before(t.epoch, t.at) {
 				return "truncated"
 			}
 		}
@@ -139,7 +141,7 @@ func (a *audit) class(r reading, p producer, seq uint64, at int64, highest func(
 	return "middle"
 }
 
-// groupLosses reports each run of one producer's consecutive sequences as one violation.
+// groupLosses reports each run of one producer's consecutive sequences that one node acknowledged as one violation.
 func (a *audit) groupLosses(losses []loss) {
 	slices.SortStableFunc(losses, func(x, y loss) int {
 		px, py := x.op.Produce, y.op.Produce
@@ -147,7 +149,7 @@ func (a *audit) groupLosses(losses []loss) {
 	})
 	for i := 0; i < len(losses); {
 		first, n := losses[i], 1
-		for i+n < len(losses) && losses[i+n].class == first.class && losses[i+n].seq == first.seq+uint64(n) &&
+		for i+n < len(losses) && losses[i+n].class == first.class && losses[i+n].by == first.by && losses[i+n].seq == first.seq+uint64(n) &&
 			producerOf(losses[i+n].op.Produce) == producerOf(first.op.Produce) {
 			n++
 		}
@@ -157,6 +159,9 @@ func (a *audit) groupLosses(losses []loss) {
 }
 
 func (a *audit) lost(run []loss) {
+	if a.checker.counted() {
+		return
+	}
 	first := run[0]
 	var held []int32
 	for _, r := range a.replicas {
@@ -167,7 +172,7 @@ func (a *audit) lost(run []loss) {
 		v.Nodes = []int32{first.op.Node}
 	}
 	for _, l := range run {
-		if !slices.Contains(v.Operations, l.op.ID) {
+		if n := len(v.Operations); n == 0 || v.Operations[n-1] != l.op.ID { // those of one operation stand together
 			v.Operations = append(v.Operations, l.op.ID)
 		}
 	}

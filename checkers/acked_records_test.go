@@ -204,6 +204,138 @@ func TestAckedRecordsRefuses(t *testing.T) {
 	}
 }
 
+// Who took over, or cut its log, before a record was appended made room for it: only what came in a later leader epoch is its end. A send that lasted through the change
+// of leaders names no node, and began before.
+func TestTheTakeoverBeforeARecordIsNotItsEnd(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		node      int32 // that the send names
+		more      func(s *ledgerStory)
+		kind      string
+		says      []string
+		saysNever string
+	}{
+		{"nobody after it", 0, func(*ledgerStory) {}, "lost-tail", []string{"the leader of orders-0 (n2, as the nodes tell) acknowledged 1 record"}, "offset 7 at"},
+		{"nobody after it, by the record of the send", 2, func(*ledgerStory) {}, "lost-tail", []string{"n2 acknowledged 1 record"}, "took over"},
+		{"another, and a cut", 0, func(s *ledgerStory) {
+			s.event(3, &history.Partition{Topic: "orders", Role: "leader", LeaderEpoch: 5, LogEnd: 7})
+			s.event(2, &history.Partition{Topic: "orders", Role: "follower", LeaderEpoch: 5, LogEnd: 7, Cause: "truncation"})
+		}, "lost-truncated", []string{"n3 took over as the partition's leader", "(leader epoch 5)", "n2 cut its log back to offset 7"}, "n2 took over"},
+		{"the same node, once more", 2, func(s *ledgerStory) {
+			s.event(2, &history.Partition{Topic: "orders", Role: "leader", LeaderEpoch: 6, LogEnd: 7})
+		}, "lost-tail", []string{"n2 took over as the partition's leader", "(leader epoch 6)"}, "(leader epoch 4)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newLedgerStory()
+			s.event(1, &history.Partition{Topic: "orders", Role: "leader", LeaderEpoch: 3})
+			s.send(1, 7)
+			invoke := s.tick()
+			s.event(2, &history.Partition{Topic: "orders", Role: "leader", LeaderEpoch: 4, LogEnd: 7})
+			s.event(3, &history.Partition{Topic: "orders", Role: "follower", LeaderEpoch: 4, LogEnd: 7, Cause: "truncation"})
+			op := s.send(2, 1)
+			op.Invoke, op.Node = invoke, c.node
+			c.more(s)
+			for n := range s.logs {
+				s.logs[n] = s.logs[n][:7]
+			}
+			s.drainAll()
+			v := s.judge()
+			wants(t, v, Violated, "lost", c.kind)
+			for _, w := range c.says {
+				if !strings.Contains(v.Reason, w) {
+					t.Errorf("%q is not said: %s", w, v.Reason)
+				}
+			}
+			if strings.Contains(v.Reason, c.saysNever) {
+				t.Errorf("%q is said: %s", c.saysNever, v.Reason)
+			}
+		})
+	}
+}
+
+// What two nodes acknowledged is not told of one of them.
+func TestEachNodeAnswersForItsOwnAcknowledgements(t *testing.T) {
+	story := func(second int32) *ledgerStory {
+		s := newLedgerStory()
+		s.send(1, 2)
+		s.send(1, 2).Node = 1
+		s.send(1, 2).Node = second
+		return s
+	}
+	for second, want := range map[int32][]string{
+		1: {"n1 acknowledged 4 records"},
+		2: {"n1 acknowledged 2 records", "n2 acknowledged 2 records"},
+	} {
+		s := story(second)
+		for n := range s.logs {
+			s.logs[n] = s.logs[n][:2]
+		}
+		s.drainAll()
+		begins(t, s.judge(), want)
+	}
+	for second, want := range map[int32][]string{
+		1: {"n1 acknowledged records at each of the offsets 2 to 5"},
+		2: {"n1 acknowledged records at each of the offsets 2 to 3", "n2 acknowledged records at each of the offsets 4 to 5"},
+	} {
+		s := story(second)
+		s.attempt(9, 4, history.Unknown)
+		for i := range 4 {
+			s.logs[3][2+i] = record{producer: 9, seq: uint64(i)}
+		}
+		s.drainAll()
+		begins(t, s.judge(), want)
+	}
+}
+
+func begins(t *testing.T, v Verdict, want []string) {
+	t.Helper()
+	if len(v.Violations) != len(want) {
+		t.Errorf("%d violations, want %d: %s", len(v.Violations), len(want), v.Reason)
+		return
+	}
+	for i, w := range want {
+		if x := v.Violations[i]; !strings.HasPrefix(x.Sentence, w) {
+			t.Errorf("%s; want %s", x.Sentence, w)
+		}
+	}
+}
+
+// Thousands of records of failed sends, apart from each other, are found within the checker's time, and each that is kept names its sender.
+func TestManyFailedSendsThatAreVisibleAreFoundInTime(t *testing.T) {
+	for _, visible := range []bool{true, false} {
+		s := newLedgerStory()
+		s.run.Phases = []history.Phase{{Name: "steady", Start: 1, End: 2}}
+		for range 3000 {
+			s.send(1, 1)
+			if op := s.attempt(2, 1, history.Failed); visible {
+				s.store(record{producer: 2, seq: op.Produce.FirstSeq})
+			}
+		}
+		s.drainAll()
+		dir := t.TempDir()
+		of := &shared{run: &s.run, spill: newSpill(dir)}
+		f := newFeeder(&s.run, newOn(of))
+		for _, op := range s.ops {
+			f.Operation(op)
+		}
+		r := f.Report()
+		of.spill.close()
+		v := r.Verdicts[slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Checker == AckedRecords })]
+		if !visible {
+			wants(t, v, Holds, "")
+			continue
+		}
+		if v.Outcome != Violated || len(v.Violations) != maxViolations || !strings.Contains(v.Reason, "(and 2999 more)") {
+			t.Fatalf("%s, %d violations: %s", v.Outcome, len(v.Violations), v.Reason)
+		}
+		for i, x := range v.Violations {
+			if x.Kind != KindFailedVisible || len(x.Operations) != 2 || x.Operations[1] != s.ops[2*i+1].ID {
+				t.Fatalf("%s: %v", x.Sentence, x.Operations)
+			}
+		}
+	}
+}
+
 func TestAckedRecordsCannotTell(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string

@@ -7,6 +7,12 @@ import (
 // producer is one incarnation of a producer: its sequences are dense from 0 in each partition.
 type producer struct{ id, incarnation uint32 }
 
+// record is what stands for one record of a partition.
+type recordID struct {
+	producer
+	seq uint64
+}
+
 // What is known of one (producer, sequence) of a partition.
 const (
 	flagSent      = 1 << iota // some operation sent it
@@ -87,8 +93,13 @@ type source struct {
 	piece *piece // of the drain; nil for an acknowledgement,
 	sent  *tape  // which stands on this tape
 	i     int32
-	node  int32 // the replica read, 0 for an acknowledgement
+	node  int32 // the replica read, or who acknowledged, 0 if that is not known
 }
+
+func (s source) acknowledged() bool { return s.piece == nil }
+
+// alike reports whether what is known from two sources is told in one sentence.
+func (s source) alike(x source) bool { return s.node == x.node && s.acknowledged() == x.acknowledged() }
 
 func (s source) known() bool { return s.piece != nil || s.sent != nil }
 
@@ -139,7 +150,6 @@ func (o *offsets) put(at int64, v value) value {
 type sends struct {
 	producers map[producer]*records // made when the partition is audited, and dropped then: one partition's at a time
 	truncated []truncation          // that brokers told of
-	failed    []int                 // numbers of the operations that surely failed, set by index
 	spare     *[]*recordsPage
 }
 
@@ -164,13 +174,8 @@ func (s *sends) drop() {
 
 // index notes the outcomes of all produce operations, record by record.
 func (s *sends) index(t *tape) {
-	s.producers, s.failed = map[producer]*records{}, nil
-	t.each(func(i int, op *history.Operation) {
-		s.note(op)
-		if op.Outcome == history.Failed {
-			s.failed = append(s.failed, i)
-		}
-	})
+	s.producers = map[producer]*records{}
+	t.each(func(_ int, op *history.Operation) { s.note(op) })
 }
 
 func (s *sends) note(op *history.Operation) {

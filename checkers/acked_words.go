@@ -15,8 +15,8 @@ type tenure struct {
 
 // truncation is a replica's cutting of its own log.
 type truncation struct {
-	node       int32
-	at, logEnd int64
+	node, epoch int32
+	at, logEnd  int64
 }
 
 // partitionEvent keeps who led a partition and whose log was cut: they tell how a record was lost.
@@ -24,7 +24,7 @@ func (c *ackedRecords) partitionEvent(e *history.Event, b *history.Partition) {
 	p := partition{b.Topic, b.Partition}
 	if b.Cause == "truncation" {
 		s := c.partition(p)
-		s.truncated = append(s.truncated, truncation{e.Node, e.Time, b.LogEnd})
+		s.truncated = append(s.truncated, truncation{e.Node, b.LeaderEpoch, e.Time, b.LogEnd})
 	}
 	if b.Role != "leader" {
 		return
@@ -41,34 +41,54 @@ func (c *ackedRecords) partitionEvent(e *history.Event, b *history.Partition) {
 	c.tenures[p] = append(list, tenure{e.Node, b.LeaderEpoch, e.Time, b.LogEnd})
 }
 
-// acknowledger says who acknowledged a send: its record, or else whoever led the partition then by the nodes' own word.
-func (a *audit) acknowledger(op *history.Operation) string {
-	if op.Node != 0 {
-		return fmt.Sprintf("n%d", op.Node)
+// acknowledgement is who acknowledged a send, and in which tenure, as far as that is known.
+type acknowledgement struct {
+	who   string
+	at    int64 // when the client learnt of it
+	epoch int32 // of the tenure
+	known bool  // the tenure is
+}
+
+// before reports whether what happened in a leader epoch came after the tenure in which a send was acknowledged. A takeover or a cut of that epoch or an earlier one
+// made room for what was acknowledged then, whenever the send began. If the tenure is not known, what came after the answer did.
+func (k acknowledgement) before(epoch int32, at int64) bool {
+	if !k.known {
+		return at >= k.at
 	}
+	return epoch > k.epoch
+}
+
+// acknowledgement is by the record of a send, or else of whoever led the partition when it was answered, by the nodes' own word.
+func (a *audit) acknowledgement(op *history.Operation) acknowledgement {
+	out := acknowledgement{who: "a node", at: op.Complete}
 	var led *tenure
 	tenures := a.checker.tenures[a.partition]
 	for i := range tenures {
-		if t := &tenures[i]; t.at <= op.Complete && (led == nil || t.epoch > led.epoch) {
+		if t := &tenures[i]; t.at <= op.Complete && (op.Node == 0 || t.node == op.Node) && (led == nil || t.epoch > led.epoch) {
 			led = t
 		}
 	}
-	if led == nil {
-		return "a node"
+	if led != nil {
+		out.epoch, out.known = led.epoch, true
+		out.who = fmt.Sprintf("the leader of %s (n%d, as the nodes tell)", a.partition, led.node)
 	}
-	return fmt.Sprintf("the leader of %s (n%d, as the nodes tell)", a.partition, led.node)
+	if op.Node != 0 {
+		out.who = node(op.Node)
+	}
+	return out
 }
 
-// aftermath tells what became of an acknowledged record by the nodes' own word: who took over as leader with a log that ends below it, and who cut it off.
+// aftermath tells what became of an acknowledged record by the nodes' own word: who took over as leader thereafter with a log that ends below it, and who cut it off.
 func (a *audit) aftermath(op *history.Operation, offset int64) string {
 	if offset < 0 {
 		return ""
 	}
 	text := ""
+	by := a.acknowledgement(op)
 	var took *tenure
 	tenures := a.checker.tenures[a.partition]
 	for i := range tenures {
-		if t := &tenures[i]; t.at >= op.Invoke && t.logEnd <= offset && t.node != op.Node && (took == nil || t.at < took.at) {
+		if t := &tenures[i]; by.before(t.epoch, t.at) && t.logEnd <= offset && (took == nil || t.at < took.at) {
 			took = t
 		}
 	}
@@ -77,7 +97,7 @@ func (a *audit) aftermath(op *history.Operation, offset int64) string {
 	}
 	var cut *truncation
 	for i := range a.sends.truncated {
-		if t := &a.sends.truncated[i]; t.at >= op.Invoke && t.logEnd <= offset && (cut == nil || t.at < cut.at) {
+		if t := &a.sends.truncated[i]; by.before(t.epoch, t.at) && t.logEnd <= offset && (cut == nil || t.at < cut.at) {
 			cut = t
 		}
 	}
@@ -110,7 +130,7 @@ func (a *audit) lostSentence(run []loss, held []int32) string {
 	default:
 		whom = fmt.Sprintf("none of %s holds %s in the end", nodes(held), them)
 	}
-	return fmt.Sprintf("%s acknowledged %s of %s at %s (%s; producer %d.%d %s), but %s: %s%s", a.acknowledger(first.op),
+	return fmt.Sprintf("%s acknowledged %s of %s at %s (%s; producer %d.%d %s), but %s: %s%s", first.by,
 		plural(int64(len(run)), "record"), a.partition, a.checker.clock(first.op.Complete), where, p.Producer, p.Incarnation, seqs, whom, classWords(first.class, len(run)), a.aftermath(first.op, first.offset))
 }
 
@@ -148,7 +168,7 @@ func (a *audit) conflictSentence(c conflict, n int) string {
 		return each + record
 	}
 	first, second := c.first, c.second
-	if first.from.node != 0 && second.from.node == 0 || first.from.node == 0 && second.from.node == 0 && second.from.op().Complete < first.from.op().Complete {
+	if !first.from.acknowledged() && second.from.acknowledged() || first.from.acknowledged() && second.from.acknowledged() && second.from.op().Complete < first.from.op().Complete {
 		first, second = second, first
 	}
 	what := "a record"
@@ -156,18 +176,18 @@ func (a *audit) conflictSentence(c conflict, n int) string {
 		what = "records"
 	}
 	var text string
-	if first.from.node == 0 {
-		text = fmt.Sprintf("%s acknowledged %s at %s of %s at %s%s", a.acknowledger(first.from.op()), what, where, a.partition, a.checker.clock(first.from.op().Complete), one(first))
+	if first.from.acknowledged() {
+		text = fmt.Sprintf("%s acknowledged %s at %s of %s at %s%s", a.acknowledgement(first.from.op()).who, what, where, a.partition, a.checker.clock(first.from.op().Complete), one(first))
 	} else {
 		text = fmt.Sprintf("n%d holds %s at %s of %s%s", first.from.node, what, where, a.partition, one(first))
 	}
-	if second.from.node == 0 {
+	if second.from.acknowledged() {
 		text += fmt.Sprintf(", and %s acknowledged %s there at %s%s: one offset has one record, so that one of the two acknowledgements is broken",
-			a.acknowledger(second.from.op()), other, a.checker.clock(second.from.op().Complete), one(second))
+			a.acknowledgement(second.from.op()).who, other, a.checker.clock(second.from.op().Complete), one(second))
 	} else {
 		text += fmt.Sprintf(", but n%d holds %s there%s", second.from.node, other, one(second))
 	}
-	if first.from.node == 0 {
+	if first.from.acknowledged() {
 		text += a.aftermath(first.from.op(), c.offset)
 	}
 	return text
@@ -176,11 +196,11 @@ func (a *audit) conflictSentence(c conflict, n int) string {
 // at is when a conflict came to be, as far as it is known: with the second of two acknowledgements, or the only one.
 func (c conflict) at() int64 {
 	switch one, two := c.first.from, c.second.from; {
-	case one.node == 0 && two.node == 0:
+	case one.acknowledged() && two.acknowledged():
 		return max(one.op().Complete, two.op().Complete)
-	case one.node == 0:
+	case one.acknowledged():
 		return one.op().Complete
-	case two.node == 0:
+	case two.acknowledged():
 		return two.op().Complete
 	default:
 		return two.op().Complete
@@ -191,11 +211,7 @@ func (c conflict) at() int64 {
 func (c conflict) blame() []int32 {
 	var out []int32
 	for _, s := range []source{c.first.from, c.second.from} {
-		n := s.node
-		if n == 0 {
-			n = s.op().Node
-		}
-		if n != 0 && !slices.Contains(out, n) {
+		if n := s.node; n != 0 && !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}
