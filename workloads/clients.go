@@ -30,7 +30,7 @@ type Config struct {
 	RunHash uint64
 	// ValueBytes is the size of a value in bytes, header included; 0 means DefaultValueBytes. A value is never smaller than its header.
 	ValueBytes int
-	// Batch is how many records a produce operation has, so that kafka-go sends it at once; 0 where that is not known.
+	// Batch is how many records a produce operation has, so that kafka-go makes no more room than it takes; 0 where that is not known.
 	Batch int
 	// DialTimeout bounds the making of a connection; 0 means DefaultDialTimeout.
 	DialTimeout time.Duration

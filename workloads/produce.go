@@ -20,6 +20,8 @@ import (
 const (
 	// batchTimeout is how long kafka-go gathers records before it sends them, where a batch is not full before.
 	batchTimeout = 5 * time.Millisecond
+	// operationsBehind is how many operations of a producer wait in one partition at most, as runs have it.
+	operationsBehind = 4
 	// batchRecords bounds a batch.
 	batchRecords = 256
 )
@@ -88,10 +90,10 @@ func (p *producers) writer(k producerKey) *kafka.Writer {
 	return w
 }
 
-// batchSize is that of one operation, so that it is sent at once, in a batch of its own. kafka-go allocates as many messages for each batch.
+// batchSize has room for what may wait behind a request under way: kafka-go allocates so many messages for each batch, however few come.
 func (p *producers) batchSize() int {
 	if p.cfg.Batch > 0 {
-		return min(p.cfg.Batch, batchRecords)
+		return min(p.cfg.Batch*operationsBehind, batchRecords)
 	}
 	return batchRecords
 }

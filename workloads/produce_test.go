@@ -284,26 +284,6 @@ func TestProduceSurelyNotSentFails(t *testing.T) {
 	})
 }
 
-// Two operations of one producer at one instant go in two requests where the size of an operation is known, and neither waits for more.
-func TestAnOperationIsABatch(t *testing.T) {
-	b, l := newLeader(t, func(int) int16 { return 0 })
-	c := newClients(t, Config{Addrs: map[int32]string{1: b.addr()}, Batch: 5})
-	var both sync.WaitGroup
-	for i := range 2 {
-		both.Go(func() {
-			op := produceOp(fmt.Sprint("p", i), 1, 0, uint64(5*i), 5)
-			c.Do(t.Context(), op)
-			if op.Outcome != history.OK {
-				t.Errorf("%q (%s)", op.Outcome, op.Error)
-			}
-		})
-	}
-	both.Wait()
-	if l.attempts() != 2 {
-		t.Errorf("%d requests, want 2", l.attempts())
-	}
-}
-
 // More records than a batch takes go in two requests. That the first was acknowledged must not be lost in "failed".
 func TestProducePartlyAcknowledgedIsUnknown(t *testing.T) {
 	b, l := newLeader(t, func(n int) int16 {

@@ -50,6 +50,9 @@ const (
 	// stopTime is how long a node may take to stop of an error that it met.
 	stopTime = 3 * time.Second
 
+	// maxMissed is how often a node that came back may fail to take the fault: it tries once a renewal.
+	maxMissed = 5
+
 	// lossWithin is how long a loss of power waits for a sync with something to lose.
 	lossWithin = 2 * time.Second
 )
@@ -75,6 +78,7 @@ type part struct {
 	life   Life // that has the fault now
 	client *faultshim.Client
 	status faultshim.Status
+	missed int   // times that a life which came back could not be given the fault
 	lapsed error // why the fault is not in effect although nobody ended it
 }
 
@@ -258,7 +262,7 @@ func (f *Fault) keeper(p *part) {
 }
 
 func (f *Fault) renew(p *part) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	ctx, cancel := context.WithTimeout(context.Background(), f.probeTime())
 	defer cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -270,10 +274,13 @@ func (f *Fault) renew(p *part) {
 		client := faultshim.NewClient(now.Dial)
 		if _, err := client.Set(ctx, f.words()); err != nil {
 			client.Close()
-			return // it may not be up yet
+			if p.missed++; p.missed >= maxMissed && p.lapsed == nil { // before that it may not be up yet
+				p.lapsed = fmt.Errorf("it came back, and could not be given the fault again: %w", err)
+			}
+			return
 		}
 		p.client.Close()
-		p.life, p.client = now, client
+		p.life, p.client, p.missed = now, client, 0
 		return
 	}
 	st, err := p.client.Renew(ctx, f.spec.ID)
@@ -303,7 +310,7 @@ func (f *Fault) look(ctx context.Context, p *part) ([]history.Evidence, error) {
 	life, client, lapsed := p.life, p.client, p.lapsed
 	p.mu.Unlock()
 	switch {
-	case !up || now != life:
+	case !up || now != life && lapsed == nil:
 		return nil, nil // another fault has it down, or has just let it go
 	case lapsed != nil:
 		return nil, fmt.Errorf("n%d: %w: %w", id, chaos.ErrLapsed, lapsed)

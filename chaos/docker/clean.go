@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"soak/chaos/owner"
@@ -97,6 +99,18 @@ func (e *engine) runs(ctx context.Context, domain string) ([]string, error) {
 	return ids, nil
 }
 
+// removeContainer ends and removes a container with its volume.
+func (e *engine) removeContainer(ctx context.Context, c container.Summary) error {
+	call, cancel := bounded(ctx)
+	defer cancel()
+	// On cgroup v1 a frozen process does not die of SIGKILL; an error means that it is not frozen.
+	if c.State == "paused" {
+		e.ContainerUnpause(call, c.ID, client.ContainerUnpauseOptions{})
+	}
+	_, err := e.ContainerRemove(call, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	return explain(call, err)
+}
+
 // removeRun removes all that carries a run's labels: sidecars first, which live in nodes' namespaces, then nodes, then the network.
 func (e *engine) removeRun(ctx context.Context, run, domain string) (removed []string, err error) {
 	call, cancel := bounded(ctx)
@@ -106,25 +120,30 @@ func (e *engine) removeRun(ctx context.Context, run, domain string) (removed []s
 		return nil, explain(call, err)
 	}
 	var errs []error
+	var mu sync.Mutex
 	for _, part := range []string{"sidecar", "node"} {
+		var all sync.WaitGroup
 		for _, c := range containers.Items {
 			if c.Labels[labelPart] != part {
 				continue
 			}
-			what := fmt.Sprintf("container %.12s (%s %s) of run %s", c.ID, part, c.Labels[labelNode], run)
-			// On cgroup v1 a frozen process does not die of SIGKILL; an error means that it is not frozen.
-			if c.State == "paused" {
-				e.ContainerUnpause(call, c.ID, client.ContainerUnpauseOptions{})
-			}
-			_, err := e.ContainerRemove(call, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-			switch {
-			case err == nil:
-				removed = append(removed, what)
-			case !gone(err):
-				errs = append(errs, fmt.Errorf("removing %s: %w", what, explain(call, err)))
-			}
+			all.Go(func() {
+				what := fmt.Sprintf("container %.12s (%s %s) of run %s", c.ID, part, c.Labels[labelNode], run)
+				err := e.removeContainer(ctx, c)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					removed = append(removed, what)
+				case !gone(err):
+					errs = append(errs, fmt.Errorf("removing %s: %w", what, err))
+				}
+			})
 		}
+		all.Wait()
 	}
+	call, cancel = bounded(ctx)
+	defer cancel()
 	networks, err := e.NetworkList(call, client.NetworkListOptions{Filters: ours(domain, run)})
 	if err != nil {
 		return removed, errors.Join(append(errs, explain(call, err))...)

@@ -45,6 +45,9 @@ const firstHost = 10
 // termTime is how long nodes have at Close to end on SIGTERM.
 const termTime = 3 * time.Second
 
+// endTime is how long the engine may take to tell of the end of a node that it does not find running.
+const endTime = 3 * time.Second
+
 // cluster implements chaos.Cluster.
 type cluster struct {
 	cfg    chaos.Config
@@ -440,7 +443,7 @@ func (c *cluster) stop(ctx context.Context, n *node, l *life, patience time.Dura
 		select {
 		case <-l.ended:
 			return nil
-		default:
+		case <-time.After(endTime): // it ended just now, and that is not told yet
 			return fmt.Errorf("stopping n%d: %w", n.id, explain(call, err))
 		}
 	}

@@ -46,7 +46,7 @@ func newCut(n *node, peers []*node, s chaos.Spec) *cut {
 
 // begin has a sidecar take the cut on: one that waits in the node's namespace already, or else one that is made now.
 func (c *cluster) begin(ctx context.Context, k *cut) error {
-	s, err := c.sidecarOf(ctx, k.node)
+	s, err := c.sidecarWith(ctx, k.node, c.rules(k).Line())
 	if err != nil {
 		return err
 	}
@@ -55,9 +55,6 @@ func (c *cluster) begin(ctx context.Context, k *cut) error {
 	k.conn, k.ended = &s.conn, make(chan struct{})
 	k.mu.Unlock()
 	go k.listen(s.conn)
-	if err := k.say(c.rules(k).Line()); err != nil {
-		return err
-	}
 	go k.renew()
 	return nil
 }
@@ -127,17 +124,14 @@ func (k *cut) renew() {
 }
 
 // order sends one order.
-func (k *cut) order(what byte) error { return k.say([]byte{what}) }
-
-// say writes to the sidecar's standard input.
-func (k *cut) say(what []byte) error {
+func (k *cut) order(what byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.conn == nil {
 		return fmt.Errorf("the sidecar of n%d has been let go", k.node.id)
 	}
 	k.conn.Conn.SetWriteDeadline(time.Now().Add(callTime)) // where it cannot be set the write tells
-	if _, err := k.conn.Conn.Write(what); err != nil {
+	if _, err := k.conn.Conn.Write([]byte{what}); err != nil {
 		return errors.Join(fmt.Errorf("talking to the sidecar of n%d: %w", k.node.id, err), k.lastErr)
 	}
 	return nil

@@ -27,19 +27,34 @@ type spare struct {
 	conn      client.ContainerAttachResult
 }
 
-// sidecarOf gives a sidecar in the namespace of the node as it runs now, and has the next made.
-func (c *cluster) sidecarOf(ctx context.Context, n *node) (*spare, error) {
+// sidecarWith gives a sidecar in the namespace of the node as it runs now that has been told what to cut, and has the next made.
+func (c *cluster) sidecarWith(ctx context.Context, n *node, line []byte) (*spare, error) {
 	defer c.prepare(n)
 	l, _ := n.running()
 	n.mu.Lock()
 	s := n.spare
 	n.spare = nil
 	n.mu.Unlock()
-	if s != nil && s.life == l && c.waits(ctx, s) {
+	if s != nil && s.life == l && c.waits(ctx, s) && s.tell(line) == nil {
 		return s, nil
 	}
 	c.discard(s)
-	return c.makeSidecar(ctx, n, l)
+	s, err := c.makeSidecar(ctx, n, l)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.tell(line); err != nil {
+		c.discard(s)
+		return nil, fmt.Errorf("telling the sidecar of n%d what to cut: %w", n.id, err)
+	}
+	return s, nil
+}
+
+// tell writes to the sidecar's standard input.
+func (s *spare) tell(line []byte) error {
+	s.conn.Conn.SetWriteDeadline(time.Now().Add(callTime)) // where it cannot be set the write tells
+	_, err := s.conn.Conn.Write(line)
+	return err
 }
 
 // waits reports whether nobody has ended the sidecar behind the runner's back.
@@ -98,9 +113,14 @@ func (c *cluster) discard(s *spare) {
 		return
 	}
 	s.conn.Close()
-	call, cancel := bounded(c.ended)
+	c.dispose(s.container)
+}
+
+// dispose removes a sidecar's container, also while the cluster closes.
+func (c *cluster) dispose(id string) {
+	call, cancel := bounded(context.Background())
 	defer cancel()
-	c.engine.ContainerRemove(call, s.container, client.ContainerRemoveOptions{Force: true})
+	c.engine.ContainerRemove(call, id, client.ContainerRemoveOptions{Force: true})
 }
 
 // makeSidecar starts a sidecar that waits. It has root's NET_ADMIN in the node's network namespace, and no other right.
@@ -127,17 +147,21 @@ func (c *cluster) makeSidecar(ctx context.Context, n *node, l *life) (*spare, er
 			},
 		},
 	})
+	started, _ := made.(*testcontainers.DockerContainer)
 	if err != nil {
+		if started != nil {
+			c.dispose(started.ID)
+		}
 		return nil, fmt.Errorf("creating the sidecar of n%d: %w", n.id, explain(call, err))
 	}
-	started := made.(*testcontainers.DockerContainer)
 	s := &spare{life: l, container: started.ID}
 	s.conn, err = c.engine.ContainerAttach(call, s.container, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
+		c.dispose(s.container)
 		return nil, fmt.Errorf("attaching to the sidecar of n%d: %w", n.id, explain(call, err))
 	}
 	if err := started.Start(call); err != nil {
-		s.conn.Close()
+		c.discard(s)
 		return nil, fmt.Errorf("starting the sidecar of n%d: %w", n.id, explain(call, err))
 	}
 	return s, nil

@@ -58,7 +58,7 @@ func (s *Server) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			s.age(LeaseTime)
+			s.age(SetTime + LeaseTime)
 			return
 		case <-t.C:
 		}
