@@ -313,7 +313,7 @@ func (c *cluster) arguments(n *node) []string {
 	}
 	args := []string{"broker",
 		"--id", strconv.Itoa(int(n.id)),
-		"--data", "/data/node",
+		"--data", dataDir + "/node",
 		"--listen", ":" + kafkaPort,
 		"--advertise", n.port.Addr(),
 		"--peers", strings.Join(peers, ","),

@@ -28,13 +28,9 @@ var ErrImage = errors.New("no node image (name one with --image)")
 const nodePackage = "soak/cmd/broker"
 
 // dockerfile makes an image of one static binary. The data folder belongs to a user without rights.
-//
-// The data is on a volume: what an engine lays containers' own files on may be many times as slow to sync (fuse-overlayfs took seconds on a machine
-// short of processors), and is nothing that a broker should keep its log on.
 const dockerfile = `FROM scratch
 COPY soak /soak
 COPY --chown=65532:65532 data /data
-VOLUME /data
 USER 65532:65532
 ENTRYPOINT ["/soak"]
 `

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
@@ -118,6 +119,7 @@ func (c *cluster) create(ctx context.Context, n *node) error {
 				host.CapDrop = []string{"ALL"}
 				host.SecurityOpt = []string{"no-new-privileges"}
 				host.LogConfig = wholeLogs()
+				host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: dataDir})
 				host.PortBindings = network.PortMap{
 					network.MustParsePort(kafkaPort + "/tcp"): {{
 						HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(n.port.Number),
@@ -136,6 +138,10 @@ func (c *cluster) create(ctx context.Context, n *node) error {
 	}
 	return explain(ctx, err)
 }
+
+// dataDir is where a node's data is, on a volume without a name, which goes with the container. What an engine lays containers' own files on may be many times as slow
+// to sync (fuse-overlayfs took seconds on a machine short of processors), and is no place for a broker's log.
+const dataDir = "/data"
 
 // wholeLogs has the engine keep a node's log in one file, however long. An engine may be set up to begin new files and throw old ones away: what was in those
 // is lost to the run, and engines have been seen (20.10) to send a follower nothing for minutes after they began one. The file goes with the container.
