@@ -33,6 +33,14 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 				(c.open || c.ret > w.call) && c.call < final.ret
 		})
 	}
+	// mayLieBetween reports whether the name may have been deleted otherwise, or created again, between a creation and a deletion of it.
+	mayLieBetween := func(c, d metaCall) bool {
+		return slices.ContainsFunc(calls, func(x metaCall) bool {
+			m := x.op.Meta
+			return x.op != c.op && x.op != d.op && x.op != final.op && (m.Kind == history.MetaDelete || m.Kind == history.MetaCreate) && (x.open || m.Code == codeNone) &&
+				(x.open || x.ret > c.call) && x.call < d.ret
+		})
+	}
 	last := func(kind, config string) (metaCall, bool) {
 		for i := len(before) - 1; i >= 0; i-- {
 			if x := before[i].op.Meta; x.Kind == kind && (config == "" || x.Config == config) {
@@ -60,7 +68,11 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 			}
 			for _, d := range before[i+1:] {
 				if d.op.Meta.Kind == history.MetaDelete && d.call > c.ret {
-					return contradiction{[]metaCall{c, d}, fmt.Sprintf("the deletion of just that topic had been acknowledged before that was asked, %s", said(d))}
+					of := "the deletion of just that topic"
+					if mayLieBetween(c, d) {
+						of = "a deletion of that name that came after its creation" // of that topic or of one that followed: it is gone in any case
+					}
+					return contradiction{[]metaCall{c, d}, fmt.Sprintf("%s had been acknowledged before that was asked, %s", of, said(d))}
 				}
 			}
 		}

@@ -37,6 +37,35 @@ func TestAStaleAnswerNamesTheWriteThatItContradicts(t *testing.T) {
 	}
 }
 
+// Which topic an acknowledged deletion deleted is said only where it is sure: not if the name may have been deleted otherwise, or created again, before it.
+func TestADeletionIsOfJustThatTopicWhereItIsSure(t *testing.T) {
+	unsure := func(op history.Operation) history.Operation {
+		op.Outcome = history.Unknown
+		return op
+	}
+	refused := func(op history.Operation) history.Operation {
+		op.Meta.Code = codeAlreadyExists
+		return op
+	}
+	const just, some = "the deletion of just that topic had been acknowledged", "a deletion of that name that came after its creation had been acknowledged"
+	for _, c := range []struct {
+		name, says string
+		ops        []history.Operation
+	}{
+		{"nothing between", just, []history.Operation{create(1, 2, "a"), remove(7, 8), sees(9, 10, "a")}},
+		{"what surely did nothing", just, []history.Operation{create(1, 2, "a"), refused(create(3, 4, "")), remove(7, 8), sees(9, 10, "a")}},
+		{"a deletion of unknown outcome, and a creation", some, []history.Operation{create(1, 2, "a"), unsure(remove(3, 4)), create(5, 6, "b"), remove(7, 8), sees(9, 10, "a")}},
+		{"both of unknown outcome", some, []history.Operation{create(1, 2, "a"), unsure(remove(3, 4)), unsure(create(5, 6, "")), remove(7, 8), sees(9, 10, "a")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v, _ := judgeMeta(c.ops...)
+			wants(t, v, Violated, c.says, KindNotLinearizable)
+			v, _ = judgeMeta(c.ops[:len(c.ops)-1]...)
+			wants(t, v, Holds, "")
+		})
+	}
+}
+
 // What overlaps the question, or has no known outcome, may explain the answer: it is held against nobody.
 func TestNoSoundAnswerIsSaidToContradictAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

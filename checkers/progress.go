@@ -22,7 +22,7 @@ type progress struct {
 	recovery // what is known of faults, stalls, writes and ISRs
 
 	slowest time.Duration
-	short   int64            // partitions in faults that did not last long enough
+	short   int64            // partitions in faults that did not last long enough; those in which nobody tried are cut
 	lives   []*history.Event // nodes that stopped or started
 	calm    int64            // partitions in lulls
 	told    []window         // times without a write of the partition that is judged that were reported
@@ -78,29 +78,37 @@ func (c *progress) judge(f *history.Fault, p partition, states []isrAt) {
 		}
 	}
 	slices.Sort(acked)
-	c.judged++
-	from := w.from
+	from, whole := w.from, true
 	for _, to := range append(acked, w.to) {
-		if to-from > bound {
-			c.gap(f, p, window{from, to})
+		switch {
+		case to-from <= bound:
+			c.slowest = max(c.slowest, time.Duration(to-from))
+		case c.gap(f, p, window{from, to}):
+			c.judged++
 			return
+		default:
+			whole = false
 		}
-		c.slowest = max(c.slowest, time.Duration(to-from))
 		from = to
 	}
+	if !whole {
+		c.cut++
+		return
+	}
+	c.judged++
 }
 
-// gap reports time without a write, if clients tried in it early enough to have been served, and were not told that too few replicas are in sync.
-func (c *progress) gap(f *history.Fault, p partition, g window) {
+// gap reports time without a write, and answers true, if clients tried in it early enough to have been served, and were not told that too few replicas are in sync.
+func (c *progress) gap(f *history.Fault, p partition, g window) bool {
 	limit := g.from + int64(c.bound()) - int64(progressSlack)
 	ops := c.from(g.from)
 	refused := slices.ContainsFunc(ops, func(op write) bool { return op.invoke <= g.to && op.refused })
 	if len(ops) == 0 || ops[0].invoke > limit || refused {
-		c.cut++
-		return
+		return false
 	}
 	c.told = append(c.told, g)
 	c.late(KindNoWrites, p, f, g.from, c.bound(), f.Nodes, fmt.Sprintf("no write was acknowledged for %s while a majority was whole", time.Duration(g.to-g.from).Round(time.Millisecond)), []string{c.line(ops[0])})
+	return true
 }
 
 // Finish implements Checker.
@@ -129,6 +137,8 @@ func (c *progress) Finish() Verdict {
 	case v.Outcome != Holds:
 	case !c.mayTrustClocks():
 		v.Outcome, v.Reason = NotApplicable, "clocks were made wrong: the nodes' times cannot be compared"
+	case c.judged+c.calm == 0 && c.cut > 0:
+		v.Outcome, v.Reason = NotApplicable, "not enough data: in no partition did clients try to write early and often enough in a lasting fault, or they were told that too few replicas were in sync"
 	case c.judged+c.calm == 0:
 		v.Outcome, v.Reason = NotApplicable, fmt.Sprintf("not enough data: no fault that leaves a majority whole lasted for %s on its own", c.bound())
 	}

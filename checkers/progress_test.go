@@ -58,7 +58,7 @@ func TestProgress(t *testing.T) {
 			"orders-1: no write was acknowledged for 40s while a majority was whole within 16s of fault 1 (kill of n1)", []string{KindNoWrites}},
 		{"none any more, after some", func(s *story) { s.mute(20, 60, "i/o timeout") }, Violated, "orders-1", []string{KindNoWrites}},
 		{"none after the fault alone", func(s *story) { s.mute(50, 60, "i/o timeout") }, Holds, "", nil},
-		{"refused for want of replicas", func(s *story) { s.mute(10, 60, "NOT_ENOUGH_REPLICAS (19)") }, Holds, "", nil},
+		{"refused for want of replicas", func(s *story) { s.mute(10, 60, "NOT_ENOUGH_REPLICAS (19)") }, Holds, "while a majority was whole, 2 times", nil},
 		{"nobody tried", func(s *story) {
 			s.mute(10, 60, "")
 			kept := s.ops[:0]
@@ -68,7 +68,18 @@ func TestProgress(t *testing.T) {
 				}
 			}
 			s.ops = kept
-		}, Holds, "", nil},
+		}, Holds, "while a majority was whole, 2 times", nil},
+		{"nobody tried, in any partition", func(s *story) {
+			s.ops = slices.DeleteFunc(s.ops, func(op *history.Operation) bool { return op.Invoke >= s.faults[0].Asked })
+		}, NotApplicable, "in no partition did clients try to write early and often enough", nil},
+		{"nobody tried for long, and then none is acknowledged", func(s *story) {
+			s.faults[0].HealAsked, s.faults[0].Healed = s.faults[0].Asked+45e9, s.faults[0].Asked+46e9
+			s.mute(29, 60, "i/o timeout")
+			from := s.faults[0].Asked
+			s.ops = slices.DeleteFunc(s.ops, func(op *history.Operation) bool {
+				return op.Produce.Partition == 1 && op.Invoke >= from && op.Invoke < from+18e9
+			})
+		}, Violated, "orders-1: no write was acknowledged for", []string{KindNoWrites}},
 		{"two of three nodes", func(s *story) {
 			s.mute(10, 60, "i/o timeout")
 			s.faults[0].Nodes = []int32{1, 2}
@@ -141,7 +152,10 @@ func TestStandstill(t *testing.T) {
 		{"all of the ISR is dead", func(s *story) { never(s); mute(s); isr(s, 5, 1) }, NotApplicable, "", nil},
 		{"the ISR shrinks to the dead", func(s *story) { never(s); mute(s); isr(s, 20, 1) }, NotApplicable, "", nil},
 		{"too few in sync for min.insync.replicas", func(s *story) { never(s); mute(s); isr(s, 5, 1, 2); s.run.Contract.MinISR = 2 }, NotApplicable, "", nil},
-		{"refused for want of replicas", func(s *story) { never(s); s.mute(10, 60, "NOT_ENOUGH_REPLICAS (19)") }, Holds, "", nil},
+		{"refused for want of replicas", func(s *story) { never(s); s.mute(10, 60, "NOT_ENOUGH_REPLICAS (19)") }, Holds, "while a majority was whole, 1 time", nil},
+		{"refused for want of replicas while a leader's view may lag", func(s *story) { never(s); mute(s); s.mute(18, 19, "NOT_ENOUGH_REPLICAS (19)") }, Holds, "while a majority was whole, 1 time", nil},
+		{"refused for want of replicas once, when no view lags any more", func(s *story) { never(s); mute(s); s.mute(40, 41, "NOT_ENOUGH_REPLICAS (19)") }, Violated,
+			"orders-1: no write was acknowledged for 50s", []string{KindStandstill}},
 		{"two of three nodes", func(s *story) { never(s); mute(s); fault(s, "pause", 10, 60, 2) }, NotApplicable, "", nil},
 		{"another node ended by itself", func(s *story) {
 			never(s)
@@ -154,7 +168,11 @@ func TestStandstill(t *testing.T) {
 			never(s)
 			mute(s)
 			s.ops = slices.DeleteFunc(s.ops, func(op *history.Operation) bool { return op.Outcome != history.OK })
-		}, Holds, "", nil},
+		}, Holds, "while a majority was whole, 1 time", nil},
+		{"nobody tried, in any partition", func(s *story) {
+			never(s)
+			s.ops = slices.DeleteFunc(s.ops, func(op *history.Operation) bool { return op.Invoke >= s.faults[0].Asked })
+		}, NotApplicable, "in no partition did clients try to write early and often enough", nil},
 		{"no fault is active", func(s *story) {
 			mute(s)
 			s.faults[0].HealAsked, s.faults[0].Healed = s.faults[0].Asked+1e9, s.faults[0].Asked+2e9

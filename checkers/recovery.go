@@ -299,11 +299,19 @@ func (c *recovery) withElections(f *history.Fault, bound time.Duration) time.Dur
 }
 
 // shrunkTo reports whether a leader's own requests, of the epoch that it was last seen to lead in, left only nodes of a fault in the ISR. What it
-// asked for before it was cut off may be committed without it.
-func (c *recovery) shrunkTo(gone []int32, p partition, view *history.Partition) bool {
+// asked for before it was cut off may be committed without it, as late as a failover is due: what is committed later, or once the fault is to end, it may have asked
+// for when it was back.
+func (c *recovery) shrunkTo(f *history.Fault, p partition, view *history.Partition) bool {
+	until := f.Effective + int64(c.failoverBound())
+	if f.HealAsked != 0 {
+		until = min(until, f.HealAsked)
+	}
 	var last *history.PartitionChange
 	own := false
 	for _, s := range c.changes[p] {
+		if s.time > until {
+			continue
+		}
 		a := s.event.Body.(*history.Apply)
 		for i := range a.Changes {
 			ch := &a.Changes[i]
@@ -313,7 +321,7 @@ func (c *recovery) shrunkTo(gone []int32, p partition, view *history.Partition) 
 			}
 		}
 	}
-	return own && !slices.ContainsFunc(last.ISR, func(id int32) bool { return !slices.Contains(gone, id) })
+	return own && !slices.ContainsFunc(last.ISR, func(id int32) bool { return !slices.Contains(f.Nodes, id) })
 }
 
 // failover judges the partitions that a lasting fault robbed of their leader.
@@ -337,7 +345,7 @@ func (c *recovery) failover(f *history.Fault, p partition, replicas []int32) {
 	if !slices.ContainsFunc(view.ISR, func(id int32) bool { return !slices.Contains(f.Nodes, id) }) {
 		return // nobody else may lead
 	}
-	if c.shrunkTo(f.Nodes, p, view) {
+	if c.shrunkTo(f, p, view) {
 		return // nor here: that the leader did not live to see its own last change does not undo it
 	}
 	took := int64(-1)

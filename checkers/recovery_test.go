@@ -206,6 +206,20 @@ func TestRecovery(t *testing.T) {
 			s.rejoins(5)
 			s.ends(30)
 		}, Holds, "2 times", nil},
+		{"nobody is left in the ISR, by what the leader asked for when it was back", func(s *story) {
+			s.writes(history.OK, 4.5, 5, 0.01)
+			s.at(5)
+			s.enter(2, 2, asked(changes("change_isr", change(1, 0, 1, 1)), "alter_partition"), 2, 3)
+			s.rejoins(6)
+			s.ends(30)
+		}, Violated, "took over from n1 within 3s", []string{KindFailoverLate}},
+		{"nobody is left in the ISR, by a request that was committed when a failover was due", func(s *story) {
+			s.at(3.5)
+			s.enter(2, 2, asked(changes("change_isr", change(1, 0, 1, 1)), "alter_partition"), 2, 3)
+			s.writes(history.OK, 4.5, 30, 0.01)
+			s.rejoins(5)
+			s.ends(30)
+		}, Violated, "took over from n1 within 3s", []string{KindFailoverLate}},
 		{"nobody is left in the ISR, by the controller's own doing", func(s *story) {
 			s.at(0.1)
 			s.enter(2, 2, asked(changes("change_isr", change(1, 0, 1, 1)), "expiry"), 2, 3)

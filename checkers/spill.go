@@ -3,6 +3,7 @@ package checkers
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 )
@@ -14,21 +15,28 @@ const (
 )
 
 // spill is where the records of a run wait, encoded, until they are judged: in memory while they are few, then in a file without a name, which is gone with
-// the process however that ends. It is written from one goroutine, then read from many.
+// the process however that ends. What finds no room there stays in memory. It is written from one goroutine, then read from many.
 type spill struct {
 	dirs    []string // where the file may be made; the first that can be written to is taken
 	limit   int      // spillAt
 	block   int      // tapeBlock
 	stretch int64    // auditStretch
 	fetches int      // fetchesAtATime
-	file    *os.File
+	file    spillFile
 	pending []byte // what is not in the file
 	written int64  // what is
 
 	names strings32
 
 	mu  sync.Mutex
-	err error // the first that a read or a write met
+	err error // the first that a read met
+}
+
+// spillFile is an *os.File, or one of a test.
+type spillFile interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
 }
 
 func newSpill(dirs ...string) *spill {
@@ -47,18 +55,15 @@ func (s *spill) write(data []byte) (at int64) {
 	}
 	n, err := s.file.Write(s.pending)
 	s.written += int64(n)
-	if err != nil {
-		s.fail(fmt.Errorf("writing the records that wait to be judged to a temporary file: %w", err))
-		s.limit = 1 << 62 // nothing more is written; who judges asks for the error
-		return at
+	s.pending = append(s.pending[:0], s.pending[n:]...)
+	if err != nil { // a full disk, for one: a verdict that takes more memory is better than none
+		s.limit = math.MaxInt
 	}
-	s.pending = s.pending[:0]
 	return at
 }
 
-// create makes the file and takes its name away.
+// create makes the file and takes its name away. Where none can be made, all stays in memory.
 func (s *spill) create() bool {
-	var first error
 	for _, dir := range s.dirs {
 		file, err := os.CreateTemp(dir, ".judging-*")
 		if err == nil {
@@ -68,12 +73,8 @@ func (s *spill) create() bool {
 			}
 			return true
 		}
-		if first == nil {
-			first = err
-		}
 	}
-	s.fail(fmt.Errorf("making a temporary file for the records that wait to be judged: %w", first))
-	s.limit = 1 << 62
+	s.limit = math.MaxInt
 	return false
 }
 
@@ -87,7 +88,9 @@ func (s *spill) read(at int64, size int, buf []byte) []byte {
 		buf = make([]byte, size)
 	}
 	buf = buf[:size]
-	if n, err := s.file.ReadAt(buf, at); n < size {
+	there := min(size, int(s.written-at)) // the rest had no room
+	copy(buf[there:], s.pending)
+	if n, err := s.file.ReadAt(buf[:there], at); n < there {
 		if err == nil {
 			err = io.ErrUnexpectedEOF
 		}

@@ -1,13 +1,13 @@
 package checkers
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -265,22 +265,97 @@ func TestASpilledRunIsJudgedAsOneInMemory(t *testing.T) {
 	}
 }
 
-// Without room for what must wait there is no verdict, and the error says what could not be done.
-func TestNoRoomForWhatMustWait(t *testing.T) {
-	s := goodRun()
-	of := &shared{run: &s.run, spill: smallSpill(filepath.Join(t.TempDir(), "nowhere"))}
-	_, _, err := judgeOn(folder(t, s), of)
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "temporary file") {
-		t.Errorf("%v", err)
-	}
+// smallDisk has room for so many bytes.
+type smallDisk struct {
+	data []byte
+	room int
+}
 
-	of = &shared{run: &s.run, spill: smallSpill(t.TempDir())}
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("no device that is always full")
+func (d *smallDisk) Write(b []byte) (int, error) {
+	if n := d.room - len(d.data); n < len(b) {
+		d.data = append(d.data, b[:n]...)
+		return n, syscall.ENOSPC
 	}
-	of.spill.file = full
-	if _, _, err := judgeOn(folder(t, s), of); err == nil || !strings.Contains(err.Error(), "no space left") {
-		t.Errorf("%v", err)
+	d.data = append(d.data, b...)
+	return len(b), nil
+}
+
+func (d *smallDisk) ReadAt(b []byte, at int64) (int, error) {
+	return bytes.NewReader(d.data).ReadAt(b, at)
+}
+
+func (d *smallDisk) Close() error { return nil }
+
+// A disk that fills up in the middle of a block takes nothing from the verdict: what had no room is judged from memory.
+func TestADiskThatFillsUpChangesNoVerdict(t *testing.T) {
+	filled := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := brokenRun(t)
+		feed := func(of *shared) *Report {
+			f := newFeeder(of.run, newOn(of))
+			for _, op := range s.ops {
+				f.Operation(op)
+			}
+			return f.Report()
+		}
+		small, disk := smallSpill(""), &smallDisk{room: rapid.IntRange(0, 3000).Draw(t, "room")}
+		small.file = disk
+		want, got := feed(&shared{run: &s.run}), feed(&shared{run: &s.run, spill: small})
+		if small.failed() != nil {
+			t.Fatal(small.failed())
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatalf("with room for %d bytes: %s", disk.room, d)
+		}
+		if len(disk.data) == disk.room && disk.room > 0 {
+			filled++
+		}
+	})
+	if filled == 0 {
+		t.Error("no disk was drawn that filled up")
+	}
+}
+
+// Where no file can be made, or nothing written to it, a run is judged in memory, and a violated one stays so. What was written and cannot be read is fatal for the
+// verdict, and the error says so.
+func TestNoRoomForWhatMustWait(t *testing.T) {
+	for _, missing := range []bool{false, true} {
+		s := goodRun()
+		if missing {
+			s.run.RecordTopics = append(s.run.RecordTopics, history.TopicInfo{Name: "gone", Partitions: 1, Replicas: []int32{1}})
+			s.op(history.Operation{Produce: &history.ProduceOp{Topic: "gone", Producer: 7, Incarnation: 1, Count: 1, Acks: -1, Acked: -1, Offsets: []int64{0}}})
+			s.op(history.Operation{Node: 1, Drain: &history.DrainOp{Topic: "gone", Replica: 1, End: true}})
+		}
+		dir := folder(t, s)
+		want, _, err := Judge(dir, &s.run)
+		if err != nil || (want.Outcome == Violated) != missing {
+			t.Fatalf("%+v, %v", want, err)
+		}
+		same := func(of *shared) {
+			t.Helper()
+			got, _, err := judgeOn(dir, of)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+		}
+		same(&shared{run: &s.run, spill: smallSpill(filepath.Join(t.TempDir(), "nowhere"))})
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip("no device that is always full")
+		}
+		of := &shared{run: &s.run, spill: smallSpill(t.TempDir())}
+		of.spill.file = full
+		same(of)
+
+		of = &shared{run: &s.run, spill: smallSpill(t.TempDir())}
+		if of.spill.file, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := judgeOn(dir, of); err == nil || !strings.Contains(err.Error(), "reading the records that wait to be judged") {
+			t.Errorf("%v", err)
+		}
 	}
 }

@@ -145,9 +145,18 @@ func (c *progress) inSync(l lull, states []isrAt) bool {
 	return known
 }
 
-// standstill finds the longest time in a lull without an acknowledged write, if it is longer than the bound and clients tried.
-func (c *progress) standstill(l lull) (gap window, tried *write, found bool) {
-	longest := window{l.from, l.from}
+// served is what a lull says of a partition.
+type served int
+
+const (
+	notJudged  served = iota // for longer than the bound nothing was acknowledged, and clients did not try enough, or were told that too few replicas are in sync
+	wentOn                   // no time without an acknowledged write is longer than the bound
+	stoodStill               // one is, and clients tried
+)
+
+// standstill finds the longest time in a lull without an acknowledged write in which clients tried, if it is longer than the bound. A refusal for want of replicas
+// excuses the time in which it comes only at its begin, while a leader's view of its ISR may lag: by the log there are enough of them.
+func (c *progress) standstill(l lull) (gap window, tried *write, result served) {
 	from := l.from
 	var acked []int64
 	for i := range c.writes {
@@ -156,23 +165,31 @@ func (c *progress) standstill(l lull) (gap window, tried *write, found bool) {
 		}
 	}
 	slices.Sort(acked)
+	result = wentOn
 	for _, to := range append(acked, l.to) {
-		if to-from > longest.to-longest.from {
-			longest = window{from, to}
+		if w := (window{from, to}); w.to-w.from > int64(c.standstillBound()) {
+			switch first := c.triedIn(w); {
+			case first == nil && result == wentOn:
+				result = notJudged
+			case first != nil && w.to-w.from > gap.to-gap.from:
+				gap, tried, result = w, first, stoodStill
+			}
 		}
 		from = to
 	}
-	if longest.to-longest.from <= int64(c.standstillBound()) {
-		return longest, nil, false
-	}
-	ops := c.from(longest.from)
-	end, _ := slices.BinarySearchFunc(ops, longest.to, func(w write, t int64) int { return cmp.Compare(w.invoke, t) })
+	return gap, tried, result
+}
+
+// triedIn is the first write that clients tried in a time without an acknowledged one, nil if they did not try enough for it to be held against anybody.
+func (c *progress) triedIn(w window) *write {
+	ops := c.from(w.from)
+	end, _ := slices.BinarySearchFunc(ops, w.to, func(w write, t int64) int { return cmp.Compare(w.invoke, t) })
 	ops = ops[:end]
-	early := longest.from + int64(c.standstillBound()) - int64(progressSlack)
-	if len(ops) < standstillTries || ops[0].invoke > early || slices.ContainsFunc(ops, func(w write) bool { return w.refused }) {
-		return longest, nil, false
+	early, lag := w.from+int64(c.standstillBound())-int64(progressSlack), w.from+int64(c.isrBound())
+	if len(ops) < standstillTries || ops[0].invoke > early || slices.ContainsFunc(ops, func(w write) bool { return w.refused && w.invoke < lag }) {
+		return nil
 	}
-	return longest, &ops[0], true
+	return &ops[0]
 }
 
 // standstills judges a partition in the lulls. What is missed only if time is counted in which the machine stood still is no violation.
@@ -181,12 +198,17 @@ func (c *progress) standstills(p partition, states []isrAt, calm, all []lull) {
 		if !c.inSync(l, states) {
 			continue
 		}
-		c.calm++
-		if gap, tried, found := c.standstill(l); found {
+		switch gap, tried, result := c.standstill(l); result {
+		case notJudged:
+			c.cut++
+		case wentOn:
+			c.calm++
+		case stoodStill:
+			c.calm++
 			if c.reported(gap) {
 				return
 			}
-			if sentence := c.stoodStill(p, l, gap); c.run.HarnessError != "" {
+			if sentence := c.stillness(p, l, gap); c.run.HarnessError != "" {
 				c.excused = append(c.excused, sentence+"; the harness failed: "+c.run.HarnessError)
 			} else {
 				c.violate(Violation{Kind: KindStandstill, Time: gap.from + int64(c.standstillBound()), Nodes: l.broken, Sentence: sentence, Evidence: []string{c.line(*tried)}})
@@ -198,9 +220,9 @@ func (c *progress) standstills(p partition, states []isrAt, calm, all []lull) {
 		if !c.inSync(l, states) {
 			continue
 		}
-		if gap, _, found := c.standstill(l); found && !c.reported(gap) {
+		if gap, _, result := c.standstill(l); result == stoodStill && !c.reported(gap) {
 			if stall := c.stalled(gap.from, gap.to); stall != nil {
-				c.excused = append(c.excused, c.stoodStill(p, l, gap)+"; the machine stalled meanwhile: "+eventLine(stall))
+				c.excused = append(c.excused, c.stillness(p, l, gap)+"; the machine stalled meanwhile: "+eventLine(stall))
 				return
 			}
 		}
@@ -212,7 +234,7 @@ func (c *progress) reported(gap window) bool {
 	return slices.ContainsFunc(c.told, func(w window) bool { return w.from < gap.to && gap.from < w.to })
 }
 
-func (c *progress) stoodStill(p partition, l lull, gap window) string {
+func (c *progress) stillness(p partition, l lull, gap window) string {
 	var active []string
 	for _, f := range l.faults {
 		active = append(active, fmt.Sprintf("fault %d (%s)", f.ID, f.Words()))
