@@ -35,6 +35,9 @@ type collected struct {
 	squeeze int // 1, 2, 4, …: the page shows only so small a part of what the bounds allow
 	sends   []*sends
 
+	lost     map[string]bool // operations that lost records
+	lostSpan lostSpan        // when they were acknowledged
+
 	acked, failed, unknown int64 // records
 	operations             map[string]int64
 	errorNames             [errorKinds]string
@@ -49,7 +52,7 @@ type collected struct {
 
 // collect reads the folder. It does not fail: what cannot be read is noted.
 func collect(in Input) *collected {
-	c := &collected{Input: in, operations: map[string]int64{}}
+	c := &collected{Input: in, operations: map[string]int64{}, lost: map[string]bool{}}
 	c.notes = append(c.notes, in.Notes...)
 	if in.Run == nil {
 		c.Run = &history.Run{}
@@ -238,6 +241,9 @@ func (c *collected) operation(h opHead, whole func() (*history.Operation, error)
 		if x := c.cells.at(cmp.Or(h.complete, h.invoke)); x != nil {
 			x.errors[c.errorKind(h.err)]++
 		}
+	}
+	if len(c.lost) > 0 && c.lost[string(h.id)] {
+		c.lostSpan.take(h.complete)
 	}
 	for _, s := range c.stories {
 		s.operation(h, whole)

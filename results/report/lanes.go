@@ -238,7 +238,7 @@ func nodeStates(node int32, l *life, faults []history.Fault, from, to int64) []s
 			continue // its exit and its start are there
 		}
 		out = append(out, stretch{from: f.Effective, to: faultEnd(f, to), class: class, text: word,
-			title: fmt.Sprintf("n%d %s: fault %d, %s", node, word, f.ID, f.Words())})
+			title: fmt.Sprintf("n%d %s: fault %d, %s", node, word, f.ID, cmp.Or(faultKinds[f.Kind], f.Kind))})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,10 +19,12 @@ import (
 
 // logLine is a line of a node's log.
 type logLine struct {
-	at   int64
-	node int32
-	text string
-	bad  bool // a warning or worse
+	at    int64
+	node  int32
+	text  string
+	bad   bool   // a warning or worse
+	about string // the partition that it names
+	event string
 }
 
 // Bounds of the excerpts.
@@ -33,22 +36,40 @@ const (
 	maxZstdLog  = 1 << 30 // bytes of a compressed log, unpacked: it must be read from its beginning
 )
 
-// excerpt is what all nodes logged around a violation, in the order of time, without what they log every second.
-func (c *collected) excerpt(s *story) []logLine {
+// excerpt is what all nodes logged around a violation and has to do with it, in the order of time, and how many other lines there were.
+func (c *collected) excerpt(s *story) (kept []logLine, others int) {
 	at := cmp.Or(s.v.Time, s.to-after)
 	if at <= after {
-		return nil
+		return nil, 0
 	}
 	var all []logLine
 	for _, n := range c.nodes {
 		all = append(all, nodeLog(filepath.Join(c.Dir, "logs", fmt.Sprintf("n%d.log", n)), n, at-logBefore, at+logAfter)...)
 	}
+	read := len(all)
+	all = slices.DeleteFunc(all, func(l logLine) bool { return !s.wantsLog(l) })
 	slices.SortStableFunc(all, func(a, b logLine) int {
 		return cmp.Or(cmp.Compare(distance(a.at, at), distance(b.at, at)))
 	})
 	all = all[:min(len(all), maxLogLines)]
 	slices.SortStableFunc(all, func(a, b logLine) int { return cmp.Compare(a.at, b.at) })
-	return all
+	return all, read - len(all)
+}
+
+// wantsLog keeps the lines about the story's partitions, of elections and terms, of planted bugs, and what the nodes concerned say that is about no partition at all.
+func (s *story) wantsLog(l logLine) bool {
+	switch {
+	case l.event == "role" || l.event == "bug" || l.event == "started":
+		return true
+	case l.about != "":
+		return s.keys[l.about]
+	}
+	if len(s.v.Nodes) == 0 || slices.Contains(s.v.Nodes, l.node) {
+		return true
+	}
+	return slices.ContainsFunc(s.v.Nodes, func(n int32) bool {
+		return slices.Contains(strings.FieldsFunc(l.text, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }), fmt.Sprintf("n%d", n))
+	})
 }
 
 // nodeLog reads one node's log between two instants. A log that cannot be read gives nothing: the story is told without it.
@@ -136,6 +157,9 @@ func logTime(line []byte) (int64, bool) {
 	return t.UnixNano(), err == nil
 }
 
+// partitionKey is how a proposal names a partition.
+var partitionKey = regexp.MustCompile(`-\d+$`)
+
 // noise is what a node logs all the time.
 func noise(event, cause, msg string) bool {
 	return msg == "stats" || cause == "periodic" || event == "read" || event == "state_hash" || event == "apply" || event == "claim"
@@ -151,6 +175,15 @@ func readLogLine(line []byte, at int64, node int32) (logLine, bool) {
 		return logLine{}, false
 	}
 	l := logLine{at: at, node: node, bad: text("level") != "INFO" && text("level") != "DEBUG"}
+	l.event = text("event")
+	switch n, ok := fields["partition"].(float64); {
+	case text("topic") != "" && ok:
+		l.about = fmt.Sprintf("%s-%d", text("topic"), int32(n))
+	case text("topic") != "":
+		l.about = text("topic")
+	case partitionKey.MatchString(text("key")):
+		l.about = text("key")
+	}
 	parts := []string{text("level"), text("msg")}
 	if text("event") == "" { // an event's message says it all
 		for _, k := range []string{"peer", "error", "address", "topic", "partition", "client"} {

@@ -170,6 +170,9 @@ func (c *collected) sentence() (string, []string) {
 	}
 	switch c.Report.Outcome {
 	case checkers.Violated:
+		if text := c.lostInAll(); text != "" {
+			because = append(because, text)
+		}
 		return c.violatedSentence(), because
 	case checkers.Holds:
 		return c.holdsSentence(), because
@@ -194,14 +197,15 @@ func (c *collected) violatedSentence() string {
 		return "The cluster broke a promise: " + c.Report.Sentence + "."
 	}
 	x := first.Violations[0]
+	about := map[string]bool{violationKey(&x): true}
 	text := "The cluster broke a promise: " + strings.TrimSuffix(shortIDs(x.Sentence), ".")
 	if x.Time != 0 && !strings.Contains(text, " at "+seconds(x.Time-c.from)) {
 		text += ", " + seconds(x.Time-c.from) + " after the start"
 	}
-	if names := c.faultWords(x.Faults); names != "" {
+	if names := c.faultWords(x.Faults, about); names != "" {
 		text += "; during " + names
 	} else if x.Time != 0 {
-		text += "; " + c.noFaultWords(x.Time)
+		text += "; " + c.noFaultWords(x.Time, about)
 	}
 	text += "."
 	if total > 1 {
@@ -220,12 +224,12 @@ func measure(v *checkers.Verdict, name string) int64 {
 }
 
 // faultWords are the faults of a violation.
-func (c *collected) faultWords(ids []int) string {
+func (c *collected) faultWords(ids []int, about map[string]bool) string {
 	var out []string
 	for _, id := range ids {
 		for i := range c.faults {
 			if c.faults[i].ID == id {
-				out = append(out, fmt.Sprintf("fault %d: %s", id, c.says(&c.faults[i])))
+				out = append(out, fmt.Sprintf("fault %d: %s", id, c.says(&c.faults[i], about)))
 			}
 		}
 	}
@@ -235,9 +239,24 @@ func (c *collected) faultWords(ids []int) string {
 	return strings.Join(out, ", ")
 }
 
-// says says what a fault was, as everywhere, and what a node was that it hit: "follower" is a role in raft, and says nothing of the partitions that it led.
-func (c *collected) says(f *history.Fault) string {
-	words := strings.Replace(f.Words(), " (follower)", " (raft follower)", 1)
+// faultKinds are names of faults that would be mistaken: a topic has partitions, too.
+var faultKinds = map[string]string{
+	"partition": "network partition", "partition-one-way": "one-way network partition", "partition-clients": "network partition (clients only)",
+	"flapping-partition": "flapping network partition",
+}
+
+// faultWords say what a fault was. "follower" is a role in raft.
+func faultWords(f *history.Fault) string {
+	words := f.Words()
+	if kind := faultKinds[f.Kind]; kind != "" {
+		words = kind + strings.TrimPrefix(words, f.Kind)
+	}
+	return strings.Replace(words, " (follower)", " (raft follower)", 1)
+}
+
+// says adds the partitions that a node led when the fault hit it, those first that the reader is told about.
+func (c *collected) says(f *history.Fault, about map[string]bool) string {
+	words := faultWords(f)
 	if len(f.Nodes) != 1 || f.Asked == 0 {
 		return words
 	}
@@ -251,7 +270,9 @@ func (c *collected) says(f *history.Fault) string {
 	if len(leads) == 0 {
 		return words
 	}
-	slices.Sort(leads)
+	slices.SortFunc(leads, func(a, b string) int {
+		return cmp.Or(cmp.Compare(btoi(about[b]), btoi(about[a])), strings.Compare(a, b))
+	})
 	if len(leads) > 3 {
 		leads, more = leads[:3], len(leads)-3
 	}
@@ -266,7 +287,7 @@ func (c *collected) says(f *history.Fault) string {
 const aftermath = int64(10e9)
 
 // noFaultWords say that no fault was active at an instant, and which one had just ended: what breaks often breaks as a fault ends.
-func (c *collected) noFaultWords(at int64) string {
+func (c *collected) noFaultWords(at int64, about map[string]bool) string {
 	if at == 0 {
 		return "not tied to a fault"
 	}
@@ -279,7 +300,7 @@ func (c *collected) noFaultWords(at int64) string {
 		}
 	}
 	if last != nil {
-		words += fmt.Sprintf(" (fault %d, %s, had ended %s before)", last.ID, c.says(last), lengthWords(at-last.Healed))
+		words += fmt.Sprintf(" (fault %d, %s, had ended %s before)", last.ID, c.says(last, about), lengthWords(at-last.Healed))
 	}
 	return words
 }
@@ -306,7 +327,18 @@ func (c *collected) holdsSentence() string {
 	if c.acked > 0 {
 		text += fmt.Sprintf(" in %s", plural(c.acked, "acknowledged record"))
 	}
-	return text + "."
+	text += "."
+	var missed []string
+	if c.failed > 0 {
+		missed = append(missed, count(c.failed)+" failed")
+	}
+	if c.unknown > 0 {
+		missed = append(missed, count(c.unknown)+" of unknown outcome")
+	}
+	if len(missed) > 0 {
+		text += " Other records were not acknowledged (" + strings.Join(missed, ", ") + "): an operation may fail, or stay without an answer, while faults are on; what was acknowledged must not be lost."
+	}
+	return text
 }
 
 // checkerRows are the checkers that need attention, all of them where none does, and the others.
@@ -429,7 +461,9 @@ func (c *collected) facts() [][2]string {
 	if r.ID != "" {
 		add("seed", fmt.Sprint(r.Seed))
 	}
-	add("planted bugs", strings.Join(r.Bugs, ", "))
+	if r.ID != "" {
+		add("planted bugs", cmp.Or(strings.Join(r.Bugs, ", "), "none"))
+	}
 	add("soak", strings.TrimSpace(r.Version+commitWords(r.Commit)))
 	if c.from > 0 {
 		add("start", utc(c.from))

@@ -25,6 +25,7 @@ type storyPage struct {
 	At, Nodes, Faults             string
 	Same                          []sameRow // the other violations of its cause
 	SameCount                     int
+	Total                         string // of lost records
 	Leads                         string // partitions whose leader is drawn
 	Legend                        template.HTML
 	Steps                         []stepRow
@@ -36,6 +37,7 @@ type storyPage struct {
 	Intervals                     *Intervals
 	Sends                         *Sends
 	Log                           []logRow
+	LogLeft                       string
 }
 
 // logRow is a line of a log on the page.
@@ -56,19 +58,22 @@ func (c *collected) storyPages() []storyPage {
 	var out []storyPage
 	for _, s := range c.shown() {
 		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: shortIDs(s.v.Sentence),
-			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults), Evidence: s.v.Evidence, Legend: storyLegend}
+			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults, s.keys), Evidence: s.v.Evidence, Legend: storyLegend}
 		p.Same, p.SameCount = c.same(s)
 		led := s.partitions(c)
 		p.Leads = strings.Join(led.names(), ", ")
 		if s.v.Time != 0 {
 			p.At = c.clock(s.v.Time)
 		}
-		p.Faults = cmp.Or(p.Faults, c.noFaultWords(s.v.Time))
+		p.Faults = cmp.Or(p.Faults, c.noFaultWords(s.v.Time, s.keys))
 		if len(s.v.Faults) > 0 {
 			p.Faults = "during " + p.Faults
 		}
 		s.settle()
 		p.Intervals, p.Sends = s.intervals(c), c.sendsDrawing(s)
+		if s.lost != nil {
+			p.Total = strings.TrimSpace(c.lostInAll() + " " + s.lostWords(c))
+		}
 		steps, leftOut := c.steps(s)
 		p.LeftOut = leftOut
 		p.Lanes = append(p.Lanes, "clients")
@@ -89,12 +94,16 @@ func (c *collected) storyPages() []storyPage {
 			}
 			p.Steps = append(p.Steps, row)
 		}
-		for _, l := range c.excerpt(s) {
+		log, others := c.excerpt(s)
+		if others > 0 {
+			p.LogLeft = plural(int64(others), "other line")
+		}
+		for _, l := range log {
 			p.Log = append(p.Log, logRow{c.clock(l.at), fmt.Sprintf("n%d", l.node), l.text, l.bad})
 		}
 		for i := range c.faults {
 			if slices.Contains(s.v.Faults, c.faults[i].ID) {
-				p.ActiveFaults = append(p.ActiveFaults, c.faultRow(&c.faults[i]))
+				p.ActiveFaults = append(p.ActiveFaults, c.faultRow(&c.faults[i], s.keys))
 			}
 		}
 		if n := len(s.v.Operations); n > 0 {
@@ -357,7 +366,7 @@ func (c *collected) leadsAt(node int32, at int64) bool {
 // otherViolation is one that has no story.
 type otherViolation struct{ Checker, Kind, Sentence, At string }
 
-// maxOthers bounds the list of violations without a story; verdict.json has all that were kept.
+// maxOthers bounds the list of violations that are in no story; verdict.json has all that were kept.
 const maxOthers = 150
 
 func (c *collected) otherViolations() (out []otherViolation, left int) {
@@ -365,9 +374,14 @@ func (c *collected) otherViolations() (out []otherViolation, left int) {
 		return nil, 0
 	}
 	most := c.room(maxOthers, 30)
-	told := map[*checkers.Violation]bool{}
+	told := map[*checkers.Violation]bool{} // in a story, or in the table of its cause
 	for _, s := range c.shown() {
 		told[s.v] = true
+		if s.cause != nil {
+			for _, m := range s.cause.list {
+				told[m.v] = true
+			}
+		}
 	}
 	for i := range c.Report.Verdicts {
 		v := &c.Report.Verdicts[i]
@@ -497,8 +511,8 @@ type faultRow struct {
 
 type evidenceRow struct{ At, Phase, What string }
 
-func (c *collected) faultRow(f *history.Fault) faultRow {
-	r := faultRow{ID: f.ID, Words: c.says(f), Role: f.Role, Trigger: f.Trigger, Proven: f.Proven(), Error: f.Error}
+func (c *collected) faultRow(f *history.Fault, about map[string]bool) faultRow {
+	r := faultRow{ID: f.ID, Words: c.says(f, about), Role: f.Role, Trigger: f.Trigger, Proven: f.Proven(), Error: f.Error}
 	if f.Asked != 0 {
 		r.From = c.clock(f.Asked)
 	}
@@ -517,7 +531,7 @@ const maxFaults = 200
 func (c *collected) faultRows() []faultRow {
 	var out []faultRow
 	for i := range c.faults[:min(len(c.faults), c.room(maxFaults, 20))] {
-		out = append(out, c.faultRow(&c.faults[i]))
+		out = append(out, c.faultRow(&c.faults[i], nil))
 	}
 	return out
 }

@@ -51,6 +51,9 @@ func (c *collected) findSends() {
 			if !lost || len(x.Evidence) == 0 {
 				continue
 			}
+			for _, id := range x.Operations[:min(len(x.Operations), maxKeptByIDs)] {
+				c.lost[id] = true
+			}
 			h, ok := scanOp([]byte(x.Evidence[0]))
 			if !ok || h.kind != "produce" {
 				continue

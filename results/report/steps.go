@@ -34,14 +34,15 @@ const maxSteps = 48
 
 // steps are what happened, in order, and how many were left out for want of room.
 func (c *collected) steps(s *story) (out []step, leftOut int) {
+	// In this order within an instant: a node that is let go on does so after the fault's end.
+	for i := range c.faults {
+		out = append(out, c.faultSteps(&c.faults[i], s)...)
+	}
 	for _, e := range s.events {
 		out = append(out, eventStep(s, e))
 	}
 	for _, op := range s.operations {
 		out = append(out, s.operationSteps(op)...)
-	}
-	for i := range c.faults {
-		out = append(out, c.faultSteps(&c.faults[i], s)...)
 	}
 	slices.SortStableFunc(out, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	room := c.room(maxSteps, 12)
@@ -154,6 +155,16 @@ func eventStep(s *story, e *history.Event) step {
 	if st.evidence {
 		st.rank = 0
 	}
+	if l := s.lost; l != nil {
+		switch e {
+		case l.led:
+			st.rank = 0
+			st.text += fmt.Sprintf("; it leads with a log that ends before %s, at offset %d", l.record(), l.offset)
+		case l.cut:
+			st.rank = 0
+			st.text += fmt.Sprintf("; that cuts off %s, at offset %d", l.record(), l.offset)
+		}
+	}
 	return st
 }
 
@@ -225,6 +236,22 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	if evidence {
 		rank = 0
 	}
+	failed := op.Outcome != history.OK
+	if l := s.lost; l != nil {
+		concerned := op.Produce != nil && s.ids[op.ID]
+		evidence = evidence || concerned
+		switch {
+		case concerned:
+			if above := l.above(op); above != "" {
+				answered, failed = answered+" "+above, true
+			}
+		case l.took != nil && op.ID == l.took.ID:
+			rank = 0
+			answered += fmt.Sprintf(": at offset %d, where %s was acknowledged before", l.offset, l.record())
+		case op.Drain != nil:
+			answered = cmp.Or(l.holds(op), answered)
+		}
+	}
 	from, to := clientLane, node
 	if to == nowhere {
 		to = clientLane // the client library chose the node: which one is not recorded
@@ -232,7 +259,7 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	out := []step{{at: op.Invoke, from: from, to: to, text: asks + asked, rank: rank, evidence: evidence}}
 	if op.Complete != 0 {
 		out = append(out, step{at: op.Complete, from: to, to: from, text: says + answered,
-			rank: rank, evidence: evidence, answer: true, failed: op.Outcome != history.OK})
+			rank: rank, evidence: evidence, answer: true, failed: failed})
 	}
 	return out
 }
@@ -335,26 +362,31 @@ func metaWords(m *history.MetaOp) (asked, answered string) {
 	return asked, answered
 }
 
-// faultSteps are a fault's beginning and end as far as they lie in a story's time.
+// faultSteps are the beginning and the end of a fault that is active in a story's time, however long before that it began, or that the violation names.
 func (c *collected) faultSteps(f *history.Fault, s *story) []step {
 	var out []step
+	named := slices.Contains(s.v.Faults, f.ID)
+	rank := 1
+	if named {
+		rank = 0
+	}
 	add := func(at int64, text string) {
-		if at >= s.from && at <= s.to {
-			for i, n := range f.Nodes {
-				if i == 0 {
-					out = append(out, step{at: at, from: n, to: n, text: text, fault: true, rank: 1})
-				}
-			}
-			if len(f.Nodes) == 0 {
-				out = append(out, step{at: at, from: nowhere, to: nowhere, text: text, fault: true, rank: 1})
-			}
+		st := step{at: at, from: nowhere, to: nowhere, text: text, fault: true, rank: rank}
+		if len(f.Nodes) > 0 {
+			st.from, st.to = f.Nodes[0], f.Nodes[0]
 		}
+		out = append(out, st)
 	}
-	if f.Proven() {
-		add(f.Effective, fmt.Sprintf("fault %d takes effect: %s", f.ID, c.says(f)))
+	until := s.to
+	if s.lost != nil {
+		until = max(until, s.lost.until())
 	}
-	if f.Healed != 0 {
-		add(f.Healed, fmt.Sprintf("fault %d is over: %s", f.ID, f.Words()))
+	if !f.Proven() || !named && (f.Effective > s.to || f.Healed != 0 && f.Healed < s.from) {
+		return nil
+	}
+	add(f.Effective, fmt.Sprintf("fault %d takes effect: %s", f.ID, c.says(f, s.keys)))
+	if f.Healed != 0 && (f.Healed <= until || named && s.lost != nil) {
+		add(f.Healed, fmt.Sprintf("fault %d is over: %s", f.ID, faultWords(f)))
 	}
 	return out
 }

@@ -24,11 +24,12 @@ type story struct {
 	topics   map[string]bool // of those partitions: their other partitions do not matter
 	indexes  map[uint64]bool // of raft entries in evidence
 	told     map[string]bool // evidence, as it stands in the verdict
+	lost     *lostStory      // of lost records, nil of others
 	core     map[string]bool // of a metadata answer that cannot be true: that, and the writes that it contradicts; nil where that is not known
 
 	events     []*history.Event
 	operations []*history.Operation
-	cut        int // records in its time that were too many
+	cut        int // lines of the trace in its time that were too many
 }
 
 // Bounds of the stories.
@@ -148,7 +149,7 @@ func (c *collected) chooseStories() []*story {
 }
 
 func (c *collected) newStory(checker string, v *checkers.Violation) *story {
-	s := &story{checker: checker, v: v, ids: map[string]bool{}, keys: map[string]bool{}, topics: map[string]bool{}, indexes: map[uint64]bool{}, told: map[string]bool{}}
+	s := &story{checker: checker, v: v, ids: map[string]bool{}, keys: map[string]bool{}, topics: map[string]bool{}, indexes: map[uint64]bool{}, told: map[string]bool{}, lost: newLostStory(v)}
 	for _, id := range v.Operations[:min(len(v.Operations), maxKeptByIDs)] {
 		s.ids[id] = true
 	}
@@ -210,11 +211,14 @@ func (s *story) about(e *history.Event) {
 
 // wants reports whether an event may belong to the story, by its kind and time alone.
 func (s *story) wants(kind []byte, at int64) bool {
-	return at >= s.from && at <= s.to && string(kind) != "state_hash"
+	return at >= s.from && at <= s.to && string(kind) != "state_hash" || s.lost != nil && s.lost.wants(kind, at)
 }
 
 // event takes an event of the story's time if it has to do with it.
 func (s *story) event(e *history.Event) {
+	if s.lost != nil {
+		s.lost.event(e)
+	}
 	if e.Time < s.from || e.Time > s.to || !s.concerns(e) || s.told[string(history.AppendEvent(nil, e))] {
 		return
 	}
@@ -257,6 +261,9 @@ func (s *story) concerns(e *history.Event) bool {
 // operation takes an operation if the violation names it, or it went on in the story's time and is about the same.
 func (s *story) operation(h opHead, whole func() (*history.Operation, error)) {
 	named := len(s.ids) > 0 && s.ids[string(h.id)]
+	if s.lost != nil && !named {
+		s.lost.operation(h, whole)
+	}
 	if !named {
 		end := cmp.Or(h.complete, h.invoke)
 		if end < s.from || h.invoke > s.to || h.kind == "drain" {
@@ -282,6 +289,16 @@ func (s *story) operation(h opHead, whole func() (*history.Operation, error)) {
 
 // settle brings what was gathered into order, each operation once.
 func (s *story) settle() {
+	if s.lost != nil {
+		for _, e := range []*history.Event{s.lost.led, s.lost.cut} {
+			if e != nil && !slices.Contains(s.events, e) && !s.told[string(history.AppendEvent(nil, e))] {
+				s.events = append(s.events, e)
+			}
+		}
+		if s.lost.took != nil {
+			s.operations = append(s.operations, s.lost.took)
+		}
+	}
 	byID := map[string]*history.Operation{}
 	for _, op := range s.operations {
 		byID[op.ID] = op
@@ -289,5 +306,8 @@ func (s *story) settle() {
 	s.operations = slices.SortedFunc(maps.Values(byID), func(a, b *history.Operation) int {
 		return cmp.Or(cmp.Compare(a.Invoke, b.Invoke), cmp.Compare(a.ID, b.ID))
 	})
-	slices.SortStableFunc(s.events, func(a, b *history.Event) int { return cmp.Compare(a.Time, b.Time) })
+	// Simulated nodes do much in one instant: there a node's own order tells what came of what.
+	slices.SortStableFunc(s.events, func(a, b *history.Event) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Seq, b.Seq))
+	})
 }

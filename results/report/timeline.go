@@ -282,9 +282,9 @@ func nodeNames(nodes []int32) string {
 
 // faultTitle is a fault with its evidence, in text.
 func (c *collected) faultTitle(f *history.Fault) string {
-	words := f.Words()
+	words := faultWords(f)
 	if len(c.faults) <= 200 {
-		words = c.says(f)
+		words = c.says(f, nil)
 	}
 	title := fmt.Sprintf("fault %d: %s", f.ID, words)
 	if f.Trigger != "" {
