@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"soak/history"
 )
 
 // logLine is a line of a node's log.
@@ -31,9 +33,10 @@ type logLine struct {
 const (
 	logBefore   = int64(1500e6)
 	logAfter    = int64(500e6)
-	maxLogLines = 40      // of a story
-	maxLogRead  = 4 << 20 // bytes of one node's log that are looked at behind the place
-	maxZstdLog  = 1 << 30 // bytes of a compressed log, unpacked: it must be read from its beginning
+	logAround   = int64(250e6) // beside what became of lost records
+	maxLogLines = 40           // of a story
+	maxLogRead  = 4 << 20      // bytes of one node's log that are looked at behind the place
+	maxZstdLog  = 1 << 30      // bytes of a compressed log, unpacked: it must be read from its beginning
 )
 
 // excerpt is what all nodes logged around a violation and has to do with it, in the order of time, and how many other lines there were.
@@ -43,8 +46,18 @@ func (c *collected) excerpt(s *story) (kept []logLine, others int) {
 		return nil, 0
 	}
 	var all []logLine
+	windows := [][2]int64{{at - logBefore, at + logAfter}}
+	if s.lost != nil { // what became of the records is told later
+		for _, e := range []*history.Event{s.lost.led, s.lost.cut} {
+			if last := windows[len(windows)-1][1]; e != nil && e.Time > last {
+				windows = append(windows, [2]int64{max(e.Time-logAround, last+1), e.Time + logAround})
+			}
+		}
+	}
 	for _, n := range c.nodes {
-		all = append(all, nodeLog(filepath.Join(c.Dir, "logs", fmt.Sprintf("n%d.log", n)), n, at-logBefore, at+logAfter)...)
+		for _, w := range windows {
+			all = append(all, nodeLog(filepath.Join(c.Dir, "logs", fmt.Sprintf("n%d.log", n)), n, w[0], w[1])...)
+		}
 	}
 	read := len(all)
 	all = slices.DeleteFunc(all, func(l logLine) bool { return !s.wantsLog(l) })

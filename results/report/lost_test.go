@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"soak/checkers"
 	"soak/history"
@@ -232,6 +235,21 @@ func TestTheLogShowsWhatTheStoryIsAbout(t *testing.T) {
 	}
 	if l, _ := readLogLine([]byte(`{"msg":"disk is slow"}`), 1, 3); !s.wantsLog(l) {
 		t.Error("what the node concerned says is left out")
+	}
+}
+
+// What became of lost records is logged later than their acknowledgement: the log of a loss has that too.
+func TestTheLogOfALossReachesTheCut(t *testing.T) {
+	in := lose(t)
+	if err := os.MkdirAll(filepath.Join(in.Dir, "logs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	line := fmt.Sprintf(`{"time":%q,"level":"INFO","msg":"cut back to 100","event":"partition","topic":"orders","partition":0,"cause":"truncation"}`+"\n", time.Unix(0, base+33*second).UTC().Format(time.RFC3339Nano))
+	if err := os.WriteFile(filepath.Join(in.Dir, "logs", "n3.log"), []byte(line), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if page := draw(t, in); !strings.Contains(page, "<td>INFO cut back to 100</td>") {
+		t.Error("the log does not tell of the cut")
 	}
 }
 
