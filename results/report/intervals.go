@@ -122,8 +122,14 @@ func (s *story) intervals(c *collected) *Intervals {
 	return out
 }
 
+// maxLabels bounds the labels of the axis, whatever the times are: three are aimed at.
+const maxLabels = 16
+
 // intervalScale is the axis of the bars, in the run's seconds.
 func intervalScale(c *collected, from, to int64) template.HTML {
+	if to-from <= 0 {
+		return "" // times of a damaged folder, beyond what their difference can say
+	}
 	var d svg
 	d.open("svg", "class", "intervals scale", "width", "100%", "height", 18, "role", "img", "aria-label", "time from "+c.clock(from)+" to "+c.clock(to))
 	step := niceStep(to-from, 3)
@@ -131,7 +137,12 @@ func intervalScale(c *collected, from, to int64) template.HTML {
 	for unit := int64(1e9); unit > step && digits < 6; unit /= 10 {
 		digits++
 	}
-	for at := (from-c.from)/step*step + c.from; at <= to; at += step {
+	first := (from-c.from)/step*step + c.from
+	for nth := range int64(maxLabels) {
+		at := first + nth*step
+		if at > to {
+			break
+		}
 		if at < from {
 			continue
 		}
