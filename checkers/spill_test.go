@@ -342,18 +342,16 @@ func TestNoRoomForWhatMustWait(t *testing.T) {
 			}
 		}
 		same(&shared{run: &s.run, spill: smallSpill(filepath.Join(t.TempDir(), "nowhere"))})
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Skip("no device that is always full")
-		}
 		of := &shared{run: &s.run, spill: smallSpill(t.TempDir())}
-		of.spill.file = full
+		of.spill.file = &smallDisk{} // no room at all
 		same(of)
 
 		of = &shared{run: &s.run, spill: smallSpill(t.TempDir())}
-		if of.spill.file, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+		file, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
 			t.Fatal(err)
 		}
+		of.spill.file = file
 		if _, _, err := judgeOn(dir, of); err == nil || !strings.Contains(err.Error(), "reading the records that wait to be judged") {
 			t.Errorf("%v", err)
 		}

@@ -192,7 +192,7 @@ var codedOutcomes = []history.Outcome{history.OK, history.Failed, history.Unknow
 
 // encode appends an operation. What is not encoded stands in the tape itself.
 func (t *tape) encode(b []byte, op *history.Operation) []byte {
-	prefix, number, ok := splitID(op.ID)
+	prefix, number, ok := history.SplitID(op.ID)
 	outcome := -1
 	for i, o := range codedOutcomes {
 		if o == op.Outcome {
@@ -271,16 +271,6 @@ func (t *tape) encode(b []byte, op *history.Operation) []byte {
 		}
 	}
 	return b
-}
-
-// splitID takes the number from an id's end. The bool is false where it cannot be put together again.
-func splitID(id string) (prefix string, number int64, ok bool) {
-	at := len(id)
-	for at > 0 && id[at-1] >= '0' && id[at-1] <= '9' {
-		at--
-	}
-	number, err := strconv.ParseInt(id[at:], 10, 64)
-	return id[:at], number, err == nil && (id[at] != '0' || at+1 == len(id))
 }
 
 func appendSpans(b []byte, end int64, spans []history.Span) []byte {

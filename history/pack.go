@@ -114,8 +114,8 @@ func index[K comparable](m map[K]int64, list *[]K, k K) int64 {
 	return i
 }
 
-// splitID takes the number from an id's end. The bool is false where it cannot be put together again.
-func splitID(id string) (prefix string, number int64, ok bool) {
+// SplitID takes the number from an id's end. The bool is false where it cannot be put together again.
+func SplitID(id string) (prefix string, number int64, ok bool) {
 	at := len(id)
 	for at > 0 && id[at-1] >= '0' && id[at-1] <= '9' {
 		at--
@@ -148,7 +148,7 @@ func plain(op *Operation) bool {
 
 // add takes an operation, or answers false: it must have a line of its own, behind the pack.
 func (k *packer) add(op *Operation) bool {
-	prefix, number, ok := splitID(op.ID)
+	prefix, number, ok := SplitID(op.ID)
 	if !ok || !plain(op) {
 		return false
 	}
