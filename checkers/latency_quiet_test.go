@@ -94,6 +94,11 @@ func TestLatencyQuiet(t *testing.T) {
 			stall(s, 0, 20*time.Second)
 			s.delay(1, 19500*time.Millisecond, 20500*time.Millisecond, 3*time.Second, false)
 		}, Inconclusive, "the machine stalled meanwhile", nil},
+		{"late around a stall of the disk alone", func(s *story) {
+			e := s.event(0, &history.Stall{What: history.StallDisk, Nanos: 5 * second})
+			e.Time = s.run.Phases[0].Start + int64(25*time.Second)
+			s.delay(1, 21*time.Second, 24*time.Second, 4*time.Second, false)
+		}, Inconclusive, `"what":"disk"`, nil},
 		{"late around a stall and elsewhere", func(s *story) {
 			stall(s, 0, 20*time.Second)
 			s.delay(10, 0, all, 3*time.Second, false)

@@ -81,6 +81,9 @@ func Message(b Body) (level, msg string) {
 	case *LogLine:
 		return "WARN", fmt.Sprintf("%s in the log of node %d", b.What, b.Of)
 	case *Stall:
+		if b.What != "" {
+			return "WARN", fmt.Sprintf("the %s stalled for %s", b.What, time.Duration(b.Nanos))
+		}
 		return "WARN", fmt.Sprintf("stalled for %s", time.Duration(b.Nanos))
 	default:
 		panic(fmt.Sprintf("history: event body %T is of no known kind", b))
@@ -245,6 +248,7 @@ func appendBody(buf []byte, b Body) []byte {
 		f.str("what", b.What)
 		f.optStr("line", b.Line)
 	case *Stall:
+		f.optStr("what", b.What)
 		f.int("nanos", b.Nanos)
 	default:
 		panic(fmt.Sprintf("history: event body %T is of no known kind", b))

@@ -214,9 +214,13 @@ type LogLine struct {
 	Line string `json:"line,omitempty"` // cut to 500 bytes
 }
 
-// Stall is the runner's or a node's observation that its 10 ms ticker was late by more than 200 ms.
+// StallDisk is what stood still if a small write with fsync, by the runner and outside of all nodes, took more than 500 ms.
+const StallDisk = "disk"
+
+// Stall is the runner's or a node's observation that its 10 ms ticker was late by more than 200 ms, or the runner's that the disk was.
 type Stall struct {
-	Nanos int64 `json:"nanos"`
+	What  string `json:"what,omitempty"` // StallDisk, or empty: the process itself was not scheduled
+	Nanos int64  `json:"nanos"`
 }
 
 func (*Started) Kind() string     { return "started" }

@@ -112,6 +112,7 @@ type Metric struct {
 	Nodes       []NodeMetric `json:"nodes,omitempty"`
 	Runner      *Usage       `json:"runner,omitempty"`      // what the runner's own process takes
 	StallNanos  int64        `json:"stall_nanos,omitempty"` // longest stall of the runner in the interval
+	DiskNanos   int64        `json:"disk_nanos,omitempty"`  // longest write with fsync of the runner's probe of the disk in the interval
 }
 
 // Usage is what a process takes of its machine. 0 where it does not tell.

@@ -141,7 +141,7 @@ func (r *run) drive(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("marking this process as the owner of what it starts: %w", err), r.recorder.Close())
 	}
 	err = runner.Run(ctx, runner.Options{
-		Loop: told{r.loop, r.told}, Inputs: r.inputs, Recorder: r.recorder, Run: r.desc, Readers: r.plan.Workloads.Consume.Readers,
+		Loop: told{r.loop, r.told}, Inputs: r.inputs, Recorder: r.recorder, Run: r.desc, Dir: r.folder.Path(), Readers: r.plan.Workloads.Consume.Readers,
 		Save: func() {
 			if err := history.WriteRun(r.folder.Path(), r.desc); err != nil {
 				r.t.Logf("soaktest: %v", err) // at the end it is tried again, and that counts

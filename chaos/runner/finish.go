@@ -58,6 +58,7 @@ func (s *shell) finish(interrupted bool) {
 		s.takeRest()
 	}
 	s.takeRest()
+	s.diskHangs()
 	s.recordUnfinished()
 	s.metric()
 	s.settle()

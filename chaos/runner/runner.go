@@ -55,6 +55,8 @@ type Options struct {
 	Readers int
 	// Run has Nodes set. Phases, RecordTopics, Notes and HarnessError are filled in; nobody else may touch it while Run runs.
 	Run *history.Run
+	// Dir is the run's folder, whose disk is probed for stalls. Empty: the disk is not probed.
+	Dir string
 	// Save is called after Run's description has grown by a phase, so that whoever writes it down leaves what a killed runner knew. May be nil.
 	Save func()
 	// Observe is shown each *history.Event, *history.Operation, *history.Fault and *history.Metric as it is recorded. May be nil.
@@ -114,6 +116,7 @@ type shell struct {
 	faults  faults
 	win     window
 	reading reading
+	disk    *diskProbe // nil where the disk is not probed
 
 	work       context.Context // of what an early end cuts short: the start, injections, probes
 	cancelWork context.CancelFunc
@@ -164,6 +167,7 @@ func (s *shell) run(ctx context.Context) error {
 	watch, stopWatch := context.WithCancel(context.Background())
 	defer stopWatch()
 	go watchStalls(watch, s.now, func(st stalled) { s.in.put(st) })
+	s.probeDisk(watch)
 
 	s.steer(ctx)
 	interrupted := ctx.Err() != nil
@@ -239,6 +243,8 @@ func (s *shell) take(x any) {
 	case stalled:
 		s.win.stall = max(s.win.stall, int64(x))
 		s.event(history.Event{Body: &history.Stall{Nanos: int64(x)}})
+	case diskProbed:
+		s.diskAnswered(x)
 	case opDone:
 		s.pool.landed(x.op)
 		s.win.add(x)

@@ -16,7 +16,8 @@ type window struct {
 	unknown   int64
 	meta      [3]int64 // ok, failed, unknown
 	latencies []int64  // ns, of acknowledged produce operations
-	stall     int64
+	stall     int64    // ns, the longest of the runner
+	disk      int64    // ns, the longest write of the probe
 }
 
 func (w *window) add(d opDone) {
@@ -55,7 +56,7 @@ func (w *window) metric(now int64, nodes []history.NodeMetric) history.Metric {
 		LatencyP50: quantile(w.latencies, 50),
 		LatencyP99: quantile(w.latencies, 99),
 		LatencyMax: quantile(w.latencies, 100),
-		Nodes:      nodes, StallNanos: w.stall,
+		Nodes:      nodes, StallNanos: w.stall, DiskNanos: w.disk,
 	}
 	*w = window{start: now, latencies: w.latencies[:0]}
 	return m

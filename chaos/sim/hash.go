@@ -142,6 +142,7 @@ func (h *hasher) event(e *history.Event) {
 		h.text(b.Line)
 	case *history.Stall:
 		h.kind(14)
+		h.text(b.What)
 		h.int(b.Nanos)
 	case *history.Snapshot:
 		h.kind(15)

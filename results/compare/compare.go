@@ -156,6 +156,8 @@ func newRow(d measure.Definition, old, now []*Run) Row {
 		row.Change = change(row.Old.Value, row.New.Value)
 	case row.Old.Apart && row.New.Apart:
 		row.Status, row.Why = Apart, row.New.Why
+	case d.Better == measure.Neither && (row.Old.Apart || row.New.Apart): // it is shown, not judged: runs of before it was measured are as good
+		row.Status, row.Why = Apart, row.Old.Why+row.New.Why
 	case row.Old.Known:
 		row.Status, row.Why = Missing, "new: "+row.New.Why
 	case row.New.Known:

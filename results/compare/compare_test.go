@@ -21,6 +21,7 @@ type shape struct {
 	seed     uint64
 	latency  time.Duration // about
 	memory   int64
+	disk     int64 // ns
 	noMemory bool
 	runner   int64 // its memory; 0: it does not tell
 	seconds  int
@@ -63,6 +64,7 @@ func (s shape) make(t *testing.T, parent string) *Run {
 		if s.runner > 0 {
 			m.Runner = &history.Usage{Memory: s.runner + r.Int64N(1<<20), HeapLive: s.runner / 2, Goroutines: 9, Descriptors: 9}
 		}
+		m.DiskNanos = s.disk
 		rec.Metric(m)
 	}
 	if err := rec.Close(); err != nil {
@@ -130,6 +132,9 @@ func TestCompare(t *testing.T) {
 			status: map[string]Status{measure.RunnerMemoryMax: Regression, measure.RunnerHeapMax: Regression, measure.NodeMemoryMax: Same}, sentence: "runner_memory_max"},
 		{name: "a runner that does not tell any more", old: usual, now: with(func(s *shape) { s.runner = 0 }), want: Inconclusive,
 			status: map[string]Status{measure.RunnerMemoryMax: Missing, measure.RunnerHeapMax: Missing, measure.NodeMemoryMax: Same}, sentence: "4 measures missing"},
+		{name: "a disk that was not probed before", old: usual, now: with(func(s *shape) { s.disk = 4e5 }), want: Fine,
+			status: map[string]Status{measure.DiskSyncMax: Apart, measure.RunnerMemoryMax: Same}, sentence: "no regression"},
+		{name: "a disk that was probed before", old: with(func(s *shape) { s.disk = 4e5 }), now: usual, want: Fine, status: map[string]Status{measure.DiskSyncMax: Apart}},
 		{name: "too short to tell", old: usual, now: with(func(s *shape) { s.latency, s.seconds = 3*time.Millisecond, 10 }), want: Inconclusive,
 			status: map[string]Status{measure.LatencyP50: Undecided}, sentence: "undecided"},
 		{name: "violated now", old: usual, now: with(func(s *shape) { s.verdict = crashed("kill") }), want: Worse, sentence: "new: no-crash/panic @ kill"},

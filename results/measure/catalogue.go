@@ -76,6 +76,7 @@ const (
 	RunnerGoroutines  = "runner_goroutines_max"
 	RunnerDescriptors = "runner_descriptors_max"
 	StallMax          = "runner_stall_max"
+	DiskSyncMax       = "disk_sync_max"
 )
 
 // catalogue in the order of the reports. "The load" is from the begin of the steady phase to that of the drain.
@@ -112,6 +113,7 @@ var catalogue = []Definition{
 	{RunnerGoroutines, Count, Lower, "most goroutines of the runner", window},
 	{RunnerDescriptors, Count, Lower, "most open file descriptors of the runner", window},
 	{StallMax, Seconds, Neither, "longest time that the runner was not scheduled: what the machine did to the run", window},
+	{DiskSyncMax, Seconds, Neither, "longest small write with fsync of the runner, beside all nodes: what the machine's disk did to the run", window},
 }
 
 const (

@@ -203,24 +203,29 @@ func (r *reading) machines(m *Measures, notes history.Notes) {
 		}
 		return "no measurement of " + who + " was recorded"
 	}
-	most := func(name, who string, of func(*tally) int64) {
+	most := func(name, who string, of func(*tally) float64) {
 		total := of(&r.total)
 		if total == 0 { // no process takes nothing: it was not measured
 			m.lack(simulated, why(who), name)
 			return
 		}
-		m.set(name, float64(total))
+		m.set(name, total)
 		for _, w := range r.windows() {
 			if v := of(w); v > 0 {
-				m.samples[name] = append(m.samples[name], float64(v))
+				m.samples[name] = append(m.samples[name], v)
 			}
 		}
 	}
 	for i, name := range ofNodes {
-		most(name, "a node", func(t *tally) int64 { return t.nodes[i] })
+		most(name, "a node", func(t *tally) float64 { return float64(t.nodes[i]) })
 	}
 	for i, name := range ofRunner {
-		most(name, "the runner", func(t *tally) int64 { return t.runner[i] })
+		most(name, "the runner", func(t *tally) float64 { return float64(t.runner[i]) })
+	}
+	if r.total.metrics > 0 && r.total.disk == 0 { // recorded before there was a probe, or without one
+		m.lack(true, why("the disk"), DiskSyncMax)
+	} else {
+		most(DiskSyncMax, "the disk", func(t *tally) float64 { return time.Duration(t.disk).Seconds() })
 	}
 	if r.total.metrics == 0 {
 		m.lack(simulated, why("the runner"), StallMax)

@@ -64,7 +64,7 @@ func example(t *testing.T, change func(*history.Run, *history.Recorder)) (string
 	rec.Fault(history.Fault{ID: 1, Kind: "kill", Nodes: []int32{1}, Asked: from + 8*second, Effective: from + 8*second, Healed: from + 11*second})
 	rec.Fault(history.Fault{ID: 2, Kind: "kill", Nodes: []int32{1}, Asked: from + 12*second, Healed: from + 14*second}) // never proven
 	for i := range int64(20) {
-		rec.Metric(history.Metric{Time: from + i*second, Interval: second, StallNanos: i, Runner: &history.Usage{Memory: 300 + i, HeapLive: max(0, 50*(i-9)), Goroutines: 30, Descriptors: 40}, Nodes: []history.NodeMetric{
+		rec.Metric(history.Metric{Time: from + i*second, Interval: second, StallNanos: i, DiskNanos: 4e5 + i, Runner: &history.Usage{Memory: 300 + i, HeapLive: max(0, 50*(i-9)), Goroutines: 30, Descriptors: 40}, Nodes: []history.NodeMetric{
 			{Node: 1, Up: true, Memory: 100 + i, HeapLive: 60, Goroutines: 7, Descriptors: 9, Disk: 1}, {Node: 2, Memory: 1 << 40}}})
 	}
 	if change != nil {
@@ -95,7 +95,7 @@ func TestEveryMeasureHasItsDefinedValue(t *testing.T) {
 		LatencyP50: 0.002, LatencyP99: 0.004, LatencyMax: 0.004, QuietLatencyP50: 0.002, QuietLatencyMax: 0.004, FaultLatencyP50: 0.004, FaultLatencyMax: 0.004,
 		LongestOutage: 3.4, RecoveryMedian: 0.3, RecoveryMax: 0.3, // 7.9 s to 11.3 s
 		MetadataPerSecond: 0.5, MetadataErrors: 0, Faults: 1, Intervals: 10, NodeMemoryMax: 119, NodeHeapMax: 60, NodeGoroutines: 7, NodeDescriptors: 9, NodeDisk: 1,
-		RunnerMemoryMax: 319, RunnerHeapMax: 500, RunnerGoroutines: 30, RunnerDescriptors: 40, StallMax: 19e-9,
+		RunnerMemoryMax: 319, RunnerHeapMax: 500, RunnerGoroutines: 30, RunnerDescriptors: 40, StallMax: 19e-9, DiskSyncMax: 400019e-9,
 	} {
 		v := m.Value(name)
 		if !v.Known || math.Abs(v.Value-want) > 0.006*want {
@@ -133,12 +133,13 @@ func TestWhatIsMissingHasNoValue(t *testing.T) {
 		apart   []string
 	}{
 		{name: "no history", remove: history.HistoryFile, missing: []string{AckedPerSecond, ErrorShare, LatencyP99, LongestOutage, RecoveryMax, MetadataErrors}},
-		{name: "no metrics", remove: history.MetricsFile, missing: []string{NodeMemoryMax, RunnerMemoryMax, RunnerHeapMax, StallMax}},
+		{name: "no metrics", remove: history.MetricsFile, missing: []string{NodeMemoryMax, RunnerMemoryMax, RunnerHeapMax, StallMax, DiskSyncMax}},
+		{name: "a disk that was not probed", metrics: `{"time":1005000000000,"interval":1000000000,"runner":{"memory":5}}`, apart: []string{DiskSyncMax}},
 		{name: "a runner that did not tell", metrics: `{"time":1005000000000,"interval":1000000000,"nodes":[{"node":1,"up":true,"memory":5}]}`, missing: ofRunner[:]},
 		{name: "nodes that did not tell", metrics: `{"time":1005000000000,"interval":1000000000,"runner":{"memory":5}}`, missing: ofNodes[:]},
 		{name: "no faults file", remove: history.FaultsFile, missing: []string{RecoveryMax, FaultLatencyP99}},
 		{name: "the load never began", change: func(r *history.Run, _ *history.Recorder) { r.Phases = r.Phases[:1] }, missing: []string{AckedRecords, LatencyP50, RecoveryMedian}},
-		{name: "simulated", change: func(r *history.Run, _ *history.Recorder) { r.Driver = "sim" }, remove: history.MetricsFile, apart: []string{NodeMemoryMax, NodeDisk, RunnerMemoryMax, StallMax}},
+		{name: "simulated", change: func(r *history.Run, _ *history.Recorder) { r.Driver = "sim" }, remove: history.MetricsFile, apart: []string{NodeMemoryMax, NodeDisk, RunnerMemoryMax, StallMax, DiskSyncMax}},
 		{name: "a partition never came back", change: func(r *history.Run, _ *history.Recorder) { r.RecordTopics[0].Partitions = 3 }, missing: []string{RecoveryMedian, RecoveryMax}},
 		{name: "no fault was asked for", change: func(r *history.Run, _ *history.Recorder) { r.Minimums.Faults = 0; r.Phases[3].Start = from + 7*second }, apart: []string{RecoveryMax}},
 	} {

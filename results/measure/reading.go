@@ -29,7 +29,7 @@ type tally struct {
 	nodes                  [5]int64 // the most of a node, as ofNodes names it; 0 where nothing was measured
 	runner                 [4]int64 // the most of the runner, as ofRunner names it
 	metrics                int64    // lines of metrics
-	stall                  int64    // ns
+	stall, disk            int64    // ns; disk is 0 where it was not probed
 }
 
 func (t *tally) sent() int64 { return t.acked + t.failed + t.unknown }
@@ -239,7 +239,7 @@ func (r *reading) metric(m *history.Metric) error {
 	}
 	for _, t := range of {
 		t.metrics++
-		t.stall = max(t.stall, m.StallNanos)
+		t.stall, t.disk = max(t.stall, m.StallNanos), max(t.disk, m.DiskNanos)
 		for _, n := range m.Nodes {
 			if !n.Up {
 				continue

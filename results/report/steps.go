@@ -147,6 +147,9 @@ func eventStep(s *story, e *history.Event) step {
 	case *history.Stall:
 		st.from, st.to = nowhere, nowhere
 		st.text = fmt.Sprintf("the runner stood still for %s", lengthWords(b.Nanos))
+		if b.What == history.StallDisk {
+			st.text = fmt.Sprintf("the disk of the machine stood still for %s", lengthWords(b.Nanos))
+		}
 		st.rank = 1
 	case *history.Bug:
 		st.text = fmt.Sprintf("on n%d the planted bug %s changes its first decision", e.Node, b.Name)

@@ -164,7 +164,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 			began.Store(true)
 			return t.clients(run, addr)
 		},
-		Recorder: rec, Readers: t.plan.Workloads.Consume.Readers, Run: run, Save: func() {
+		Recorder: rec, Dir: dir, Readers: t.plan.Workloads.Consume.Readers, Run: run, Save: func() {
 			if err := history.WriteRun(dir, run); err != nil {
 				w.Say("%v", err) // the records tell how far the run got all the same
 			}

@@ -24,6 +24,7 @@ var (
 	metaDesc      = desc("metadata_operations_total", "Operations of the metadata workload, by what became of them.", "outcome")
 	latencyDesc   = desc("produce_latency_seconds", "Latency of acknowledged produce operations in the last second: p50, p99 and max. Absent where none was acknowledged.", "of")
 	stallDesc     = desc("runner_stall_seconds", "Longest stall of the runner itself in the last second.")
+	syncDesc      = desc("disk_sync_seconds", "Longest small write with fsync of the runner, beside all nodes, in the last second. Absent where the disk is not probed.")
 	faultsDesc    = desc("faults_total", "Faults asked for, and those whose effect was seen.", "state")
 	activeDesc    = desc("faults_active", "Faults being injected, in effect or being healed.", "kind")
 	violatedDesc  = desc("violations_total", "Violations that the live checkers have found. The verdict comes after the end.")
@@ -76,6 +77,9 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 		gauge(latencyDesc, seconds(m.LatencyMax), "max")
 	}
 	gauge(stallDesc, seconds(m.StallNanos))
+	if m.DiskNanos > 0 {
+		gauge(syncDesc, seconds(m.DiskNanos))
+	}
 	counter(faultsDesc, int64(st.FaultsAsked), "asked")
 	counter(faultsDesc, int64(st.FaultsProven), "proven")
 	active := map[string]int{}

@@ -44,7 +44,7 @@ func TestWhatTheRunKnows(t *testing.T) {
 		Active: []history.Fault{{Kind: "kill"}, {Kind: "kill"}, {Kind: "pause"}},
 	})
 	second := history.Metric{
-		Acked: 500, Unknown: 2, MetaOK: 10, LatencyP50: 5e6, LatencyP99: 2e7, LatencyMax: 1e9, StallNanos: 25e7,
+		Acked: 500, Unknown: 2, MetaOK: 10, LatencyP50: 5e6, LatencyP99: 2e7, LatencyMax: 1e9, StallNanos: 25e7, DiskNanos: 75e7,
 		Nodes: []history.NodeMetric{{Node: 1, Up: true, Memory: 64 << 20, Goroutines: 40, Descriptors: 20, Disk: 1000}, {Node: 2}},
 	}
 	s.Observe(&second)
@@ -59,7 +59,7 @@ func TestWhatTheRunKnows(t *testing.T) {
 		`soak_run_records_total{outcome="acked"} 1000`, `soak_run_records_total{outcome="unknown"} 4`, `soak_run_records_total{outcome="failed"} 0`,
 		`soak_run_metadata_operations_total{outcome="ok"} 20`,
 		`soak_run_produce_latency_seconds{of="p99"} 0.02`, `soak_run_produce_latency_seconds{of="max"} 1`,
-		"soak_run_runner_stall_seconds 0.25",
+		"soak_run_runner_stall_seconds 0.25", "soak_run_disk_sync_seconds 0.75",
 		`soak_run_faults_total{state="asked"} 3`, `soak_run_faults_total{state="proven"} 2`,
 		`soak_run_faults_active{kind="kill"} 2`, `soak_run_faults_active{kind="pause"} 1`, "soak_run_violations_total 5",
 		`soak_run_node_up{node="1"} 1`, `soak_run_node_up{node="2"} 0`, `soak_run_node_memory_bytes{node="1"} 6.7108864e+07`,
