@@ -144,13 +144,13 @@ func TestAckedRecordsRefuses(t *testing.T) {
 			for n := range s.logs {
 				s.logs[n] = s.logs[n][:6]
 			}
-		}, "a node acknowledged 2 records of orders-0 at 1.004 s (Unix time) (offsets 6 to 7; producer 2.1 sequences 1 to 2), but none of n1, n2, n3 holds them in the end: lost from the end of the log", []string{"lost-tail"}},
+		}, "a node acknowledged 2 records of orders-0 at 1.004 s (Unix time) (offsets 6 to 7; producer 2.1 sequences 1 to 2). None of n1, n2, n3 holds them in the end: lost from the end of the log", []string{"lost-tail"}},
 		{"the tail was truncated", func(s *ledgerStory) {
 			for n := range s.logs {
 				s.logs[n] = s.logs[n][:7]
 			}
 			s.event(2, &history.Partition{Topic: "orders", LogEnd: 7, Cause: "truncation"})
-		}, "acknowledged 1 record of orders-0 at 1.004 s (Unix time) (offset 7; producer 2.1 sequence 2), but none of n1, n2, n3 holds it in the end: lost where a replica cut its log; n2 cut its log back to offset 7 at", []string{"lost-truncated"}},
+		}, "acknowledged 1 record of orders-0 at 1.004 s (Unix time) (offset 7; producer 2.1 sequence 2). None of n1, n2, n3 holds it in the end: lost where a replica cut its log. n2 cut its log back to offset 7 at", []string{"lost-truncated"}},
 		{"the tail was truncated, and the nodes tell the story", func(s *ledgerStory) {
 			for n := range s.logs {
 				s.logs[n] = s.logs[n][:7]
@@ -158,9 +158,9 @@ func TestAckedRecordsRefuses(t *testing.T) {
 			s.ops[len(s.ops)-1].Node = 1
 			s.event(3, &history.Partition{Topic: "orders", Role: "leader", LeaderEpoch: 4, LogEnd: 7})
 			s.event(1, &history.Partition{Topic: "orders", Role: "follower", LeaderEpoch: 4, LogEnd: 7, Cause: "truncation"})
-		}, "n1 acknowledged 1 record of orders-0 at 1.004 s (Unix time) (offset 7; producer 2.1 sequence 2), but none of n1, n2, n3 holds it in the end: lost where a replica cut its log; " +
-			"n3 took over as the partition's leader at 1.005 s (Unix time) (leader epoch 4) with a log that ended at offset 7; n1 cut its log back to offset 7 at 1.006 s", []string{"lost-truncated"}},
-		{"a hole", func(s *ledgerStory) { all(s, 2, record{bad: "hole"}) }, "(offset 2; producer 1.1 sequence 2), but none of n1, n2, n3 holds it in the end: lost from among later ones that are there", []string{"lost-middle", KindHole, KindHole, KindHole}},
+		}, "n1 acknowledged 1 record of orders-0 at 1.004 s (Unix time) (offset 7; producer 2.1 sequence 2). None of n1, n2, n3 holds it in the end: lost where a replica cut its log. " +
+			"n3 took over as the partition's leader at 1.005 s (Unix time) (leader epoch 4) with a log that ended at offset 7. n1 cut its log back to offset 7 at 1.006 s", []string{"lost-truncated"}},
+		{"a hole", func(s *ledgerStory) { all(s, 2, record{bad: "hole"}) }, "(offset 2; producer 1.1 sequence 2). None of n1, n2, n3 holds it in the end: lost from among later ones that are there", []string{"lost-middle", KindHole, KindHole, KindHole}},
 		{"the begin is gone", func(s *ledgerStory) { all(s, 0, record{bad: "hole"}) }, "lost from before the first record that was read", []string{"lost-prefix", KindHole, KindHole, KindHole}},
 		{"overwritten by another's record", func(s *ledgerStory) {
 			s.attempt(9, 1, history.Unknown)
@@ -171,12 +171,12 @@ func TestAckedRecordsRefuses(t *testing.T) {
 			s.attempt(9, 2, history.Unknown)
 			s.logs[3][2] = record{producer: 9, seq: 0}
 			s.logs[3][3] = record{producer: 9, seq: 1}
-		}, "acknowledged records at each of the offsets 2 to 3 of orders-0 at 1.002 s (Unix time), of which the first is producer 1.1 sequence 2, but n3 holds other records there, of which the first is producer 9.1 sequence 0", []string{KindInconsistent}},
+		}, "acknowledged records at each of the offsets 2 to 3 of orders-0 at 1.002 s (Unix time), of which the first is producer 1.1 sequence 2. But n3 holds other records there, of which the first is producer 9.1 sequence 0", []string{KindInconsistent}},
 		{"two acknowledgements of one offset", func(s *ledgerStory) {
 			s.send(3, 1).Produce.Offsets[0] = 0
 			s.ops[0].Node, s.ops[2].Node = 2, 3
-		}, "n2 acknowledged a record at offset 0 of orders-0 at 1.002 s (Unix time) (producer 1.1 sequence 0), and n3 acknowledged another record there at 1.006 s (Unix time) (producer 3.1 sequence 0): " +
-			"one offset has one record, so that one of the two acknowledgements is broken", []string{KindInconsistent}},
+		}, "n2 acknowledged a record at offset 0 of orders-0 at 1.002 s (Unix time) (producer 1.1 sequence 0). Then n3 acknowledged another record there at 1.006 s (Unix time) (producer 3.1 sequence 0). " +
+			"One offset has one record: one of the two acknowledgements is broken", []string{KindInconsistent}},
 		{"nobody sent it", func(s *ledgerStory) { s.store(record{producer: 8, seq: 3}); s.store(record{producer: 8, seq: 4}) },
 			"orders-0 at each of the offsets 8 to 9 on n1 holds a record that nobody sent: producer 8.1 sequence 3", []string{KindPhantom}},
 		{"a sequence that was not sent yet", func(s *ledgerStory) { s.store(record{producer: 1, seq: 5}) }, "nobody sent", []string{KindPhantom}},
@@ -191,7 +191,7 @@ func TestAckedRecordsRefuses(t *testing.T) {
 		{"acknowledged without offset, and gone from among others", func(s *ledgerStory) {
 			s.attempt(2, 1, history.OK)
 			s.send(2, 1)
-		}, "(at an offset that the client was not told; producer 2.1 sequence 3), but none of n1, n2, n3 holds it in the end: lost from among", []string{"lost-middle"}},
+		}, "(at an offset that the client was not told; producer 2.1 sequence 3). None of n1, n2, n3 holds it in the end: lost from among", []string{"lost-middle"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newLedgerStory()
@@ -408,7 +408,7 @@ func TestALossIsProvenByOneReplica(t *testing.T) {
 	s.send(1, 4)
 	s.logs[2][1] = record{bad: "hole"}
 	s.drain(2, 0, 4, 4, true)
-	wants(t, s.judge(), Violated, "(offset 1; producer 1.1 sequence 1), but", "lost-middle", KindHole)
+	wants(t, s.judge(), Violated, "(offset 1; producer 1.1 sequence 1). None", "lost-middle", KindHole)
 }
 
 func TestARecordAcknowledgedAfterTheReadIsNeitherLostNorReadBack(t *testing.T) {

@@ -93,7 +93,7 @@ func (a *audit) aftermath(op *history.Operation, offset int64) string {
 		}
 	}
 	if took != nil {
-		text += fmt.Sprintf("; n%d took over as the partition's leader at %s (leader epoch %d) with a log that ended at offset %d", took.node, a.checker.clock(took.at), took.epoch, took.logEnd)
+		text += fmt.Sprintf(". n%d took over as the partition's leader at %s (leader epoch %d) with a log that ended at offset %d", took.node, a.checker.clock(took.at), took.epoch, took.logEnd)
 	}
 	var cut *truncation
 	for i := range a.sends.truncated {
@@ -102,12 +102,12 @@ func (a *audit) aftermath(op *history.Operation, offset int64) string {
 		}
 	}
 	if cut != nil {
-		text += fmt.Sprintf("; n%d cut its log back to offset %d at %s", cut.node, cut.logEnd, a.checker.clock(cut.at))
+		text += fmt.Sprintf(". n%d cut its log back to offset %d at %s", cut.node, cut.logEnd, a.checker.clock(cut.at))
 	}
 	return text
 }
 
-// lostSentence says who promised what and when, and that it is gone.
+// lostSentence says in short sentences who promised what and when, and that it is gone.
 func (a *audit) lostSentence(run []loss, held []int32) string {
 	first, last := run[0], run[len(run)-1]
 	p := first.op.Produce
@@ -122,15 +122,15 @@ func (a *audit) lostSentence(run []loss, held []int32) string {
 	if len(run) > 1 {
 		seqs, them = fmt.Sprintf("sequences %d to %d", first.seq, last.seq), "them"
 	}
-	whom := "no replica was read that holds " + them
+	whom := "No replica was read that holds " + them
 	switch len(held) {
 	case 0:
 	case 1:
 		whom = fmt.Sprintf("%s does not hold %s in the end", nodes(held), them)
 	default:
-		whom = fmt.Sprintf("none of %s holds %s in the end", nodes(held), them)
+		whom = fmt.Sprintf("None of %s holds %s in the end", nodes(held), them)
 	}
-	return fmt.Sprintf("%s acknowledged %s of %s at %s (%s; producer %d.%d %s), but %s: %s%s", first.by,
+	return fmt.Sprintf("%s acknowledged %s of %s at %s (%s; producer %d.%d %s). %s: %s%s", first.by,
 		plural(int64(len(run)), "record"), a.partition, a.checker.clock(first.op.Complete), where, p.Producer, p.Incarnation, seqs, whom, classWords(first.class, len(run)), a.aftermath(first.op, first.offset))
 }
 
@@ -182,10 +182,10 @@ func (a *audit) conflictSentence(c conflict, n int) string {
 		text = fmt.Sprintf("n%d holds %s at %s of %s%s", first.from.node, what, where, a.partition, one(first))
 	}
 	if second.from.acknowledged() {
-		text += fmt.Sprintf(", and %s acknowledged %s there at %s%s: one offset has one record, so that one of the two acknowledgements is broken",
+		text += fmt.Sprintf(". Then %s acknowledged %s there at %s%s. One offset has one record: one of the two acknowledgements is broken",
 			a.acknowledgement(second.from.op()).who, other, a.checker.clock(second.from.op().Complete), one(second))
 	} else {
-		text += fmt.Sprintf(", but n%d holds %s there%s", second.from.node, other, one(second))
+		text += fmt.Sprintf(". But n%d holds %s there%s", second.from.node, other, one(second))
 	}
 	if first.from.acknowledged() {
 		text += a.aftermath(first.from.op(), c.offset)

@@ -44,13 +44,14 @@ type balance struct {
 	boots         map[boot]bool
 	terms         map[uint64]bool
 	excused       []string
+	clock         func(int64) string
 	mostElections int64
 	// restored are the partitions at each index whose snapshot took the place of some node's state.
 	restored map[uint64]map[partition]history.PartitionChange
 }
 
-func newBalance(*history.Run) *balance {
-	return &balance{ledger: ledger{id: Balance}, lines: newTimelines(), boots: map[boot]bool{}, terms: map[uint64]bool{}}
+func newBalance(run *history.Run) *balance {
+	return &balance{ledger: ledger{id: Balance}, clock: clockOf(run), lines: newTimelines(), boots: map[boot]bool{}, terms: map[uint64]bool{}}
 }
 
 func (c *balance) Event(e *history.Event) {
@@ -237,7 +238,7 @@ func (l *controllerLife) count(before int64, e *history.Event) {
 		}
 		sentence := fmt.Sprintf("n%d led %s through %d quiet checks of n%d, though its preferred replica n%d was in the ISR", w.Leader, p, w.checks, e.Node, w.Replicas[0])
 		if stall := l.stalled(w.since, e.Time); stall != nil {
-			l.excused = append(l.excused, sentence+"; the machine stalled meanwhile: "+eventLine(stall))
+			l.excused = append(l.excused, whileStalled(sentence, stall, l.clock))
 			continue
 		}
 		l.violate(Violation{Kind: KindNotPreferred, Time: e.Time, Nodes: []int32{w.Leader}, Evidence: []string{eventLine(e)}, Sentence: sentence})

@@ -8,7 +8,7 @@ import (
 )
 
 // contradiction is why an answer about a topic cannot be, as far as it follows from single answers: the writes that it contradicts, in the order of
-// their answers, and the reason in words. A search for an order finds violations that follow from no single answer: those have neither.
+// their answers, and the reason in words, a sentence or two without the last full stop. A search for an order finds violations that follow from no single answer: those have neither.
 type contradiction struct {
 	writes []metaCall
 	why    string
@@ -25,11 +25,11 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 		}
 	}
 	slices.SortStableFunc(before, func(a, b metaCall) int { return int(min(max(a.ret-b.ret, -1), 1)) })
-	// mayFollow reports whether a write of a kind may have taken effect behind another one and before the answer.
-	mayFollow := func(w metaCall, kind, config string) bool {
+	// mayFollow reports whether a write of a kind may have taken effect behind another one and before the answer: a deletion or creation, or a write of that value.
+	mayFollow := func(w metaCall, kind, config, value string) bool {
 		return slices.ContainsFunc(calls, func(c metaCall) bool {
 			x := c.op.Meta
-			return c.op != w.op && c.op != final.op && x.Kind == kind && (c.open || x.Code == codeNone) && (config == "" || x.Config == config) &&
+			return c.op != w.op && c.op != final.op && x.Kind == kind && (c.open || x.Code == codeNone) && (config == "" || x.Config == config && x.Value == value) &&
 				(c.open || c.ret > w.call) && c.call < final.ret
 		})
 	}
@@ -49,18 +49,23 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 		}
 		return metaCall{}, false
 	}
-	said := func(c metaCall) string {
-		return fmt.Sprintf("%s at %s%s", by(c), clock(c.ret), atIndex(c.op.Meta.Index))
+	// acknowledged says who acknowledged what when: it is what a reader has to compare the answer with.
+	acknowledged := func(c metaCall, what string) string {
+		return fmt.Sprintf("Before this was asked, %s had acknowledged %s, at %s%s", by(c), what, clock(c.ret), atIndex(c.op.Meta.Index))
 	}
 	switch {
 	case claimsAbsent(m):
-		if c, ok := last(history.MetaCreate, ""); ok && !mayFollow(c, history.MetaDelete, "") {
-			return contradiction{[]metaCall{c}, fmt.Sprintf("its creation had been acknowledged before that was asked, %s, and nobody has deleted it", said(c))}
+		if c, ok := last(history.MetaCreate, ""); ok && !mayFollow(c, history.MetaDelete, "", "") {
+			what := "its creation"
+			if m.Kind == history.MetaCreate {
+				what = "a creation of that name"
+			}
+			return contradiction{[]metaCall{c}, acknowledged(c, what) + ". Nobody had deleted it since"}
 		}
 	case m.Kind != history.MetaCreate && !slices.ContainsFunc(calls, func(c metaCall) bool {
 		return c.op.Meta.Kind == history.MetaCreate && (c.open || c.op.Meta.Code == codeNone) && c.call < final.ret
 	}):
-		return contradiction{why: "no creation of it had been acknowledged, and none was under way"}
+		return contradiction{why: "No creation of it had been acknowledged, and none was under way"}
 	case m.TopicID != "":
 		for i, c := range before {
 			if x := c.op.Meta; x.Kind != history.MetaCreate || x.TopicID != m.TopicID {
@@ -72,13 +77,13 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 					if mayLieBetween(c, d) {
 						of = "a deletion of that name that came after its creation" // of that topic or of one that followed: it is gone in any case
 					}
-					return contradiction{[]metaCall{c, d}, fmt.Sprintf("%s had been acknowledged before that was asked, %s", of, said(d))}
+					return contradiction{[]metaCall{c, d}, acknowledged(d, of)}
 				}
 			}
 		}
 	default:
-		if d, ok := last(history.MetaDelete, ""); ok && !mayFollow(d, history.MetaCreate, "") {
-			return contradiction{[]metaCall{d}, fmt.Sprintf("the topic's deletion had been acknowledged before that was asked, %s, and nobody has created it again", said(d))}
+		if d, ok := last(history.MetaDelete, ""); ok && !mayFollow(d, history.MetaCreate, "", "") {
+			return contradiction{[]metaCall{d}, acknowledged(d, "the topic's deletion") + ". Nobody had created it again"}
 		}
 	}
 	if m.Kind == history.MetaRead && !absent(m) {
@@ -87,11 +92,11 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 			return c.call < final.ret && (x.Kind == history.MetaWrite && x.Config == m.Config && x.Value == m.Value || x.Kind == history.MetaCreate && x.Configs[m.Config] == m.Value)
 		}
 		if m.Value != "" && !slices.ContainsFunc(calls, wrote) {
-			return contradiction{why: "nobody had written that value"}
+			return contradiction{why: "Nobody had written that value"}
 		}
 		w, ok := last(history.MetaWrite, m.Config)
-		if ok && w.op.Meta.Value != m.Value && !mayFollow(w, history.MetaWrite, m.Config) && !mayFollow(w, history.MetaDelete, "") && !mayFollow(w, history.MetaCreate, "") {
-			return contradiction{[]metaCall{w}, fmt.Sprintf("%q had been acknowledged as its value before that was asked, %s, and nobody has written another", w.op.Meta.Value, said(w))}
+		if ok && w.op.Meta.Value != m.Value && !mayFollow(w, history.MetaWrite, m.Config, m.Value) && !mayFollow(w, history.MetaDelete, "", "") && !mayFollow(w, history.MetaCreate, "", "") {
+			return contradiction{[]metaCall{w}, acknowledged(w, fmt.Sprintf("%q as its value", w.op.Meta.Value)) + fmt.Sprintf(". Nobody had written %q again", m.Value)}
 		}
 	}
 	return contradiction{}
@@ -105,9 +110,9 @@ func claimsAbsent(m *history.MetaOp) bool {
 // by names who answered, where that is known.
 func by(c metaCall) string {
 	if c.op.Node == 0 {
-		return "by a node"
+		return "a node"
 	}
-	return fmt.Sprintf("by n%d", c.op.Node)
+	return fmt.Sprintf("n%d", c.op.Node)
 }
 
 func atIndex(index uint64) string {
@@ -120,10 +125,6 @@ func atIndex(index uint64) string {
 // claim is what an answer says, in a sentence that begins with who said it.
 func claim(c metaCall) string {
 	m := c.op.Meta
-	who := "a node"
-	if c.op.Node != 0 {
-		who = fmt.Sprintf("n%d", c.op.Node)
-	}
 	says := ""
 	switch {
 	case m.Code == codeAlreadyExists:
@@ -146,27 +147,27 @@ func claim(c metaCall) string {
 	if m.TopicID != "" && !absent(m) {
 		says += fmt.Sprintf(" (topic id %s)", m.TopicID)
 	}
-	return who + " " + says
+	return by(c) + " " + says
 }
 
-// refuted is the sentence of an answer that no order explains: who answered what, and which acknowledged write it contradicts.
+// refuted says of an answer that no order explains who answered what, and which acknowledged write it contradicts: in short sentences, of which the last has no full stop.
 func refuted(calls []metaCall, final metaCall, clock func(int64) string) string {
 	said := claim(final)
 	why := contradicts(calls, final, clock)
 	if why.why == "" {
-		return fmt.Sprintf("%s, which contradicts what was answered before: no order of the first %s on this topic explains all of their answers",
+		return fmt.Sprintf("%s. That contradicts what was answered before: no order of the first %s on this topic explains all of their answers",
 			said, plural(int64(len(calls)), "operation"))
 	}
-	text := fmt.Sprintf("%s, but %s", said, why.why)
+	text := said + ". " + why.why
 	index, newest := final.op.Meta.Index, uint64(0)
 	for _, w := range why.writes {
 		newest = max(newest, w.op.Meta.Index)
 	}
 	switch {
 	case index != 0 && newest > index:
-		text += fmt.Sprintf("; the answer is of the older state at raft entry %d", index)
+		text += fmt.Sprintf(". The answer is of the older state at raft entry %d", index)
 	case index != 0:
-		text += fmt.Sprintf("; the answer names raft entry %d", index)
+		text += fmt.Sprintf(". The answer names raft entry %d", index)
 	}
 	return text
 }

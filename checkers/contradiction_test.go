@@ -21,8 +21,8 @@ func TestAStaleAnswerNamesTheWriteThatItContradicts(t *testing.T) {
 	late := sees(100, 103, "a")
 	late.Meta.Index, late.Node = 12, 3
 	v, _ := judgeMeta(append(ops, late)...)
-	wants(t, v, Violated, "n3 answered that topic t exists (topic id a), but the deletion of just that topic had been acknowledged before that was asked, by n2 at 0.004 s (Unix time) (raft entry 15); "+
-		"the answer is of the older state at raft entry 12", KindNotLinearizable)
+	wants(t, v, Violated, "n3 answered that topic t exists (topic id a). Before this was asked, n2 had acknowledged the deletion of just that topic, at 0.004 s (Unix time) (raft entry 15). "+
+		"The answer is of the older state at raft entry 12", KindNotLinearizable)
 	if e := v.Violations[0].Evidence; !slices.ContainsFunc(e, func(l string) bool { return strings.Contains(l, `"kind":"delete"`) }) {
 		t.Errorf("the deletion is missing in the evidence: %q", e)
 	}
@@ -47,7 +47,7 @@ func TestADeletionIsOfJustThatTopicWhereItIsSure(t *testing.T) {
 		op.Meta.Code = codeAlreadyExists
 		return op
 	}
-	const just, some = "the deletion of just that topic had been acknowledged", "a deletion of that name that came after its creation had been acknowledged"
+	const just, some = "had acknowledged the deletion of just that topic", "had acknowledged a deletion of that name that came after its creation"
 	for _, c := range []struct {
 		name, says string
 		ops        []history.Operation

@@ -170,10 +170,10 @@ func (c *coverage) measures(started int64, ready bool) []Measure {
 func (c *coverage) unproven() []string {
 	var out []string
 	for _, f := range c.faults {
-		text := fmt.Sprintf("fault %d, %s, has no evidence of its effect", f.ID, f.Words())
+		text := fmt.Sprintf("fault %d, %s, has no evidence of its effect", f.ID, f.Plain())
 		switch {
 		case f.Lapsed != 0:
-			text = fmt.Sprintf("fault %d, %s, ended before it was to be healed", f.ID, f.Words())
+			text = fmt.Sprintf("fault %d, %s, ended before it was to be healed", f.ID, f.Plain())
 		case f.Proven():
 			continue
 		}

@@ -90,7 +90,7 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 		{"an end of start", "never ready", func(s *story) { s.run.Phases[0].End = 0 }},
 		{"any phase", "intervals 0 of 10", func(s *story) { s.run.Phases = nil }},
 		{"a fault", "faults 2 of 3; long faults 1 of 2; faults on the raft leader 0 of 1", func(s *story) { s.faults = s.faults[1:] }},
-		{"the evidence of a fault", "fault 3, kill of raft-leader, has no evidence of its effect: timed out", func(s *story) {
+		{"the evidence of a fault", "fault 3, kill of the raft leader, has no evidence of its effect: timed out", func(s *story) {
 			s.faults[2].Effective, s.faults[2].Error = 0, "timed out"
 		}},
 		{"the evidence of a fault beyond the minimum", "fault 4, pause, has no evidence", func(s *story) {
@@ -117,10 +117,10 @@ func TestCoverageNamesWhatIsMissing(t *testing.T) {
 			}
 		}},
 		{"topics through followers", "topics auto-created through followers 1 of 2", func(s *story) { s.run.Minimums.AutoCreated = 2 }},
-		{"a fault that lasted", "fault 1, kill of raft-leader, ended before it was to be healed: it did not last: n1 runs", func(s *story) {
+		{"a fault that lasted", "fault 1, kill of the raft leader, ended before it was to be healed: it did not last: n1 runs", func(s *story) {
 			s.faults[0].Lapsed, s.faults[0].Error = s.faults[0].HealAsked-1, "it did not last: n1 runs"
 		}},
-		{"a long fault that was long", "long faults 1 of 2; fault 1, kill of raft-leader, ended before", func(s *story) {
+		{"a long fault that was long", "long faults 1 of 2; fault 1, kill of the raft leader, ended before", func(s *story) {
 			s.faults[0].Lapsed = s.faults[0].Effective + 3*second
 		}},
 		{"a replica of the drain", "replicas read to their end 1 of 2; orders-0 on n2 was never read", dropOps(func(op *history.Operation) bool { return op.Drain != nil && op.Drain.Replica == 2 })},

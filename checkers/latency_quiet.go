@@ -302,7 +302,7 @@ func (c *latencyQuiet) judge(what string, all timings, r ranked) {
 		})
 	})
 	if stall != nil && (rest.count < quietSamples || rest.p99.took <= int64(quietBound)) {
-		c.excused = append(c.excused, sentence(r.count, at.took)+"; the machine stalled meanwhile: "+eventLine(stall))
+		c.excused = append(c.excused, whileStalled(sentence(r.count, at.took), stall, clockOf(c.run)))
 		return
 	}
 	at = rest.p99

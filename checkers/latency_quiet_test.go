@@ -98,7 +98,7 @@ func TestLatencyQuiet(t *testing.T) {
 			e := s.event(0, &history.Stall{What: history.StallDisk, Nanos: 5 * second})
 			e.Time = s.run.Phases[0].Start + int64(25*time.Second)
 			s.delay(1, 21*time.Second, 24*time.Second, 4*time.Second, false)
-		}, Inconclusive, `"what":"disk"`, nil},
+		}, Inconclusive, "the machine's disk stalled meanwhile, for 5s until 25.000 s", nil},
 		{"late around a stall and elsewhere", func(s *story) {
 			stall(s, 0, 20*time.Second)
 			s.delay(10, 0, all, 3*time.Second, false)

@@ -248,13 +248,13 @@ func (c *recovery) stalled(from, to int64) *history.Event {
 
 // late reports a missed bound.
 func (c *recovery) late(kind string, p partition, f *history.Fault, from int64, bound time.Duration, nodes []int32, what string, evidence []string) {
-	sentence := fmt.Sprintf("%s: %s within %s of fault %d (%s)", p, what, bound, f.ID, f.Words())
+	sentence := fmt.Sprintf("%s: %s within %s of fault %d (%s)", p, what, bound, f.ID, f.Plain())
 	if c.run.HarnessError != "" {
 		c.excused = append(c.excused, sentence+"; the harness failed: "+c.run.HarnessError)
 		return
 	}
 	if stall := c.stalled(from, from+int64(bound)); stall != nil {
-		c.excused = append(c.excused, sentence+"; the machine stalled meanwhile: "+eventLine(stall))
+		c.excused = append(c.excused, whileStalled(sentence, stall, clockOf(c.run)))
 		return
 	}
 	c.violate(Violation{Kind: kind, Time: from + int64(bound), Nodes: nodes, Sentence: sentence, Evidence: evidence})
@@ -454,7 +454,7 @@ func (c *recovery) liveness() {
 			return
 		}
 		if stall := c.stalled(l.From, l.From+l.Bound); stall != nil {
-			c.excused = append(c.excused, sentence+"; the machine stalled meanwhile: "+eventLine(stall))
+			c.excused = append(c.excused, whileStalled(sentence, stall, clockOf(c.run)))
 			return
 		}
 		c.violate(Violation{Kind: KindCoreNotServing, Time: l.From + l.Bound, Nodes: l.Core, Sentence: sentence, Evidence: l.Missing})

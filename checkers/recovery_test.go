@@ -81,7 +81,7 @@ func TestRecovery(t *testing.T) {
 			s.writes(history.OK, 3.6, 30, 0.01)
 			s.rejoins(5)
 			s.ends(30)
-		}, Violated, "orders-0: no healthy node of n1, n2, n3 took over from n1 within 3s of fault 1 (kill of n1 (raft-leader))", []string{KindFailoverLate}},
+		}, Violated, "orders-0: no healthy node of n1, n2, n3 took over from n1 within 3s of fault 1 (kill of n1 (the raft leader))", []string{KindFailoverLate}},
 		{"the dead node is elected again", func(s *story) {
 			s.at(1.5)
 			s.enter(2, 2, changes("set_partition_leader", change(1, 1, 1, 1, 2, 3)), 2, 3)
@@ -284,7 +284,7 @@ func TestRecovery(t *testing.T) {
 			s.writes(history.OK, 3.6, 30, 0.01)
 			s.rejoins(5)
 			s.ends(30)
-		}, Inconclusive, "the machine stalled meanwhile", nil},
+		}, Inconclusive, "n2 stalled meanwhile, for 1s until 4.009 s (Unix time)", nil},
 		{"a stall of the node that the fault holds", func(s *story) {
 			s.takesOver(3.5)
 			s.writes(history.OK, 3.6, 30, 0.01)

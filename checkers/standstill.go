@@ -222,7 +222,7 @@ func (c *progress) standstills(p partition, states []isrAt, calm, all []lull) {
 		}
 		if gap, _, result := c.standstill(l); result == stoodStill && !c.reported(gap) {
 			if stall := c.stalled(gap.from, gap.to); stall != nil {
-				c.excused = append(c.excused, c.stillness(p, l, gap)+"; the machine stalled meanwhile: "+eventLine(stall))
+				c.excused = append(c.excused, whileStalled(c.stillness(p, l, gap), stall, clockOf(c.run)))
 				return
 			}
 		}
@@ -237,7 +237,7 @@ func (c *progress) reported(gap window) bool {
 func (c *progress) stillness(p partition, l lull, gap window) string {
 	var active []string
 	for _, f := range l.faults {
-		active = append(active, fmt.Sprintf("fault %d (%s)", f.ID, f.Words()))
+		active = append(active, fmt.Sprintf("fault %d (%s)", f.ID, f.Plain()))
 	}
 	return fmt.Sprintf("%s: no write was acknowledged for %s, above %s, while %s left a majority of the nodes and of its ISR enough whole",
 		p, time.Duration(gap.to-gap.from).Round(time.Millisecond), c.standstillBound(), strings.Join(active, " and "))

@@ -84,7 +84,7 @@ func (u *unsynced) exempt(faults []*history.Fault) map[partition]string {
 				continue
 			}
 			if out[p] == "" {
-				out[p] = fmt.Sprintf("%s was the last in-sync replica of %s when it came back after fault %d, %s", node(id), p, losses[i].ID, losses[i].Words())
+				out[p] = fmt.Sprintf("%s was the last in-sync replica of %s when it came back after fault %d, %s", node(id), p, losses[i].ID, losses[i].Plain())
 			}
 			if u.until[p] = a.time; !trusted {
 				u.until[p] = math.MaxInt64

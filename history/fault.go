@@ -38,7 +38,28 @@ func (f *Fault) Lasted() int64 {
 
 // Words says what the fault is, everywhere in the same way: "kill of n3 (partition-leader)"; before its nodes are chosen "kill of
 // partition-leader".
-func (f *Fault) Words() string {
+func (f *Fault) Words() string { return f.words(f.Target) }
+
+// Plain is Words for sentences that are read without the schedule: a target that is named by a role is said in plain words, "kill of n3 (the
+// raft leader)", and one that only names the nodes again is left out.
+func (f *Fault) Plain() string {
+	target := f.Target
+	if len(f.Nodes) > 0 && strings.Contains(target, "+") {
+		target = ""
+	}
+	if plain := plainTargets[target]; plain != "" {
+		target = plain
+	}
+	if p, ok := strings.CutPrefix(target, "leader("); ok {
+		target = "the leader of " + strings.TrimSuffix(p, ")")
+	}
+	return f.words(target)
+}
+
+// plainTargets are the roles that a schedule names targets by.
+var plainTargets = map[string]string{"raft-leader": "the raft leader", "follower": "a raft follower", "partition-leader": "the leader of a partition", "all": "all nodes"}
+
+func (f *Fault) words(target string) string {
 	var names []string
 	for _, n := range f.Nodes {
 		names = append(names, fmt.Sprintf("n%d", n))
@@ -46,9 +67,9 @@ func (f *Fault) Words() string {
 	who := strings.Join(names, ", ")
 	switch {
 	case who == "":
-		who = f.Target
-	case f.Target != "" && f.Target != who:
-		who += " (" + f.Target + ")"
+		who = target
+	case target != "" && target != who:
+		who += " (" + target + ")"
 	}
 	words := f.Kind
 	if who != "" {

@@ -67,7 +67,7 @@ func lose(t *testing.T) Input {
 	send("p2", 3, 21*second, 1, 15, 110)
 	send("p3", 1, 24*second, 4, 20, 100)
 	v := checkers.Violation{Kind: "lost-overwritten", Time: first.Complete, Nodes: []int32{3}, Faults: []int{4}, Operations: []string{"p1", "p2"},
-		Sentence: "n3 acknowledged 10 records of orders-0 at 20.010 s (offsets 100 to 114; producer 1.1 sequences 10 to 19), but none of n1 holds them in the end; n1 took over as the partition's leader at 22.000 s (leader epoch 2) with a log that ended at offset 100; n3 cut its log back to offset 100 at 33.000 s",
+		Sentence: "n3 acknowledged 10 records of orders-0 at 20.010 s (offsets 100 to 114; producer 1.1 sequences 10 to 19). n1 does not hold them in the end. n1 took over as the partition's leader at 22.000 s (leader epoch 2) with a log that ended at offset 100. n3 cut its log back to offset 100 at 33.000 s",
 		Evidence: []string{string(opLine(t, &first))}}
 	drain := history.Operation{ID: "d1", Client: "drain", Node: 1, Invoke: base + 51*second, Complete: base + 51*second + second/100, Outcome: history.OK,
 		Drain: &history.DrainOp{Topic: "orders", Replica: 1, To: 105, LogEnd: 105, High: 105, End: true, Spans: []history.Span{{Offset: 95, Producer: 1, Incarnation: 1, Seq: 5, Count: 5}, {Offset: 100, Producer: 4, Incarnation: 1, Seq: 20, Count: 5}}}}
@@ -124,7 +124,7 @@ func TestEachInstantOfTheSentenceHasARow(t *testing.T) {
 	text := strings.Join(words, "\n")
 	place := -1
 	for _, want := range []string{ // in this order
-		"fault 4 takes effect: network partition of n3 (raft follower), which led orders-0, a-0, b-0 and 2 more",
+		"fault 4 takes effect: network partition of n3 (a raft follower), which led orders-0, a-0, b-0 and 2 more",
 		"n3 acknowledges offsets 100 to 104 of orders-0 while its high watermark is 100",
 		"n1 is leader of partition orders-0 in leader epoch 2",
 		"n1 acknowledges offsets 100 to 104 of orders-0: at offset 100, where producer 1.1 sequence 10 was acknowledged before",

@@ -245,13 +245,13 @@ var faultKinds = map[string]string{
 	"flapping-partition": "flapping network partition",
 }
 
-// faultWords say what a fault was. "follower" is a role in raft.
+// faultWords say what a fault was.
 func faultWords(f *history.Fault) string {
-	words := f.Words()
+	words := f.Plain()
 	if kind := faultKinds[f.Kind]; kind != "" {
 		words = kind + strings.TrimPrefix(words, f.Kind)
 	}
-	return strings.Replace(words, " (follower)", " (raft follower)", 1)
+	return words
 }
 
 // says adds the partitions that a node led when the fault hit it, those first that the reader is told about.
