@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,7 +116,7 @@ func (e *env) newPool(n int) (*campaign.Pool, error) {
 	}
 	return campaign.NewPool(n, func() *exec.Cmd {
 		cmd := exec.Command(self, "sim-worker")
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=800", "GOMEMLIMIT=220MiB")
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC="+strconv.Itoa(simGC), "GOMEMLIMIT=220MiB")
 		cmd.Stderr = e.stderr
 		ownGroup(cmd)
 		return cmd

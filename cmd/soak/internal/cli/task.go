@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -105,19 +104,6 @@ func (t *task) describe(nth int) *history.Run {
 	return run
 }
 
-// runGC is how many percent of new memory the runner takes beside what it holds, some 30 MB, before it collects garbage: an eighth of its processor time went
-// into collecting at Go's default.
-const runGC = 300
-
-// collectLess lets garbage grow until the function that it gives is called, unless GOGC says otherwise. Judging, which holds much, is not for that.
-func collectLess(getenv func(string) string) (restore func()) {
-	if getenv("GOGC") != "" {
-		return func() {}
-	}
-	before := debug.SetGCPercent(runGC)
-	return func() { debug.SetGCPercent(before) }
-}
-
 // record runs the cluster and writes what it sees. A run that never began leaves no folder behind.
 func (t *task) record(f *results.Folder, run *history.Run) error {
 	dir, err := filepath.Abs(f.Path())
@@ -141,6 +127,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	t.stop.counting(w.Found)
 	t.metrics.Begin(run, w.Found)
 	if t.driver == "sim" {
+		defer collectLess(t.env.getenv, simGC)()
 		if err := t.simulate(f, run, rec, w, end); err != nil {
 			run.HarnessError = oneLine(err)
 			t.env.fail(harness("the run did not go as planned", err, harnessHint(f)))
@@ -152,7 +139,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Flush: t.plan.Flush, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
 		ShortLogs: t.packed(), DiskFaults: len(diskKinds(t.plan)) > 0,
 	}
-	defer collectLess(t.env.getenv)()
+	defer collectLess(t.env.getenv, runGC)()
 	var began atomic.Bool // the cluster has started
 	err = runner.Run(t.stop.ctx, runner.Options{
 		Loop: loop,
@@ -230,6 +217,7 @@ func (t *task) watch(run *history.Run, end *endRequest) *watch.Watch {
 
 // judge writes down what the run was, has it judged, and prints that.
 func (t *task) judge(f *results.Folder, run *history.Run) (*outcome, error) {
+	defer judgeWithin(t.env.getenv)()
 	var trouble error      // with the folder; the verdict is printed all the same
 	judge := results.Judge // from what was written, as a later check does
 	if err := history.WriteRun(f.Path(), run); err != nil {
