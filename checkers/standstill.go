@@ -155,7 +155,7 @@ const (
 )
 
 // standstill finds the longest time in a lull without an acknowledged write in which clients tried, if it is longer than the bound. A refusal for want of replicas
-// excuses the time in which it comes only at its begin, while a leader's view of its ISR may lag: by the log there are enough of them.
+// excuses the time up to it, and only while a leader's view of its ISR may lag: by the log there are enough of them. One that goes on from then to the end excuses all.
 func (c *progress) standstill(l lull) (gap window, tried *write, result served) {
 	from := l.from
 	var acked []int64
@@ -168,11 +168,11 @@ func (c *progress) standstill(l lull) (gap window, tried *write, result served) 
 	result = wentOn
 	for _, to := range append(acked, l.to) {
 		if w := (window{from, to}); w.to-w.from > int64(c.standstillBound()) {
-			switch first := c.triedIn(w); {
+			switch rest, first := c.triedIn(w); {
 			case first == nil && result == wentOn:
 				result = notJudged
-			case first != nil && w.to-w.from > gap.to-gap.from:
-				gap, tried, result = w, first, stoodStill
+			case first != nil && rest.to-rest.from > gap.to-gap.from:
+				gap, tried, result = rest, first, stoodStill
 			}
 		}
 		from = to
@@ -180,16 +180,28 @@ func (c *progress) standstill(l lull) (gap window, tried *write, result served) 
 	return gap, tried, result
 }
 
-// triedIn is the first write that clients tried in a time without an acknowledged one, nil if they did not try enough for it to be held against anybody.
-func (c *progress) triedIn(w window) *write {
-	ops := c.from(w.from)
-	end, _ := slices.BinarySearchFunc(ops, w.to, func(w write, t int64) int { return cmp.Compare(w.invoke, t) })
-	ops = ops[:end]
-	early, lag := w.from+int64(c.standstillBound())-int64(progressSlack), w.from+int64(c.isrBound())
-	if len(ops) < standstillTries || ops[0].invoke > early || slices.ContainsFunc(ops, func(w write) bool { return w.refused && w.invoke < lag }) {
-		return nil
+// triedIn is the first write that clients tried in a time without an acknowledged one, and that time without what a refusal excuses; nil if it is then within the
+// bound, or if they did not try enough for it to be held against anybody.
+func (c *progress) triedIn(w window) (rest window, first *write) {
+	within := func(w window) []write {
+		ops := c.from(w.from)
+		end, _ := slices.BinarySearchFunc(ops, w.to, func(w write, t int64) int { return cmp.Compare(w.invoke, t) })
+		return ops[:end]
 	}
-	return &ops[0]
+	rest = w
+	for _, op := range within(w) {
+		if op.refused && op.invoke < w.from+int64(c.isrBound()) {
+			rest.from = max(rest.from, op.complete)
+		}
+	}
+	ops, early := within(rest), rest.from+int64(c.standstillBound())-int64(progressSlack)
+	if rest.to-rest.from <= int64(c.standstillBound()) || len(ops) < standstillTries || ops[0].invoke > early {
+		return rest, nil
+	}
+	if rest != w && !slices.ContainsFunc(ops, func(op write) bool { return !op.refused }) {
+		return rest, nil // a cluster that says nothing else from the begin may want more replicas in sync than the run was told
+	}
+	return rest, &ops[0]
 }
 
 // standstills judges a partition in the lulls. What is missed only if time is counted in which the machine stood still is no violation.
