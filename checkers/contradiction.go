@@ -95,7 +95,8 @@ func contradicts(calls []metaCall, final metaCall, clock func(int64) string) con
 			return contradiction{why: "Nobody had written that value"}
 		}
 		w, ok := last(history.MetaWrite, m.Config)
-		if ok && w.op.Meta.Value != m.Value && !mayFollow(w, history.MetaWrite, m.Config, m.Value) && !mayFollow(w, history.MetaDelete, "", "") && !mayFollow(w, history.MetaCreate, "", "") {
+		if ok && w.op.Meta.Value != m.Value && !mayFollow(w, history.MetaWrite, m.Config, m.Value) && !mayFollow(w, history.MetaDelete, "", "") {
+			// The topic was there for the write and stayed: a creation behind it did nothing.
 			return contradiction{[]metaCall{w}, acknowledged(w, fmt.Sprintf("%q as its value", w.op.Meta.Value)) + fmt.Sprintf(". Nobody had written %q again", m.Value)}
 		}
 	}
@@ -131,8 +132,12 @@ func claim(c metaCall) string {
 		says = fmt.Sprintf("refused to create topic %s because it exists already", m.Name)
 	case absent(m) && m.Kind == history.MetaDescribe:
 		says = fmt.Sprintf("answered that there is no such topic as %s", m.Name)
+	case absent(m) && m.Kind == history.MetaRead:
+		says = fmt.Sprintf("answered, asked for %s, that there is no such topic as %s", m.Config, m.Name)
+	case absent(m) && m.Kind == history.MetaWrite:
+		says = fmt.Sprintf("refused to set %s of topic %s because there is none", m.Config, m.Name)
 	case absent(m):
-		says = fmt.Sprintf("answered to a %s that there is no such topic as %s", m.Kind, m.Name)
+		says = fmt.Sprintf("refused to %s topic %s because there is none", m.Kind, m.Name)
 	case m.Kind == history.MetaCreate:
 		says = "acknowledged the creation of topic " + m.Name
 	case m.Kind == history.MetaDelete:

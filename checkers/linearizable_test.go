@@ -106,6 +106,8 @@ func TestLinearizableRefuses(t *testing.T) {
 		{"a stale read", `is "1". Before this was asked, n1 had acknowledged "2" as its value, at 0.006 s (Unix time). Nobody had written "1" again`, []history.Operation{create(1, 2, "a"), set(3, 4, "1"), set(5, 6, "2"), get(7, 8, "1")}},
 		{"a stale read beside a write that nobody could have read so soon", `is "1". Before this was asked, n1 had acknowledged "2" as its value, at 0.006 s (Unix time). Nobody had written "1" again`,
 			[]history.Operation{create(1, 2, "a"), set(3, 4, "1"), set(5, 6, "2"), set(7, 10, "3"), get(7, 8, "1")}},
+		{"a stale read after a creation without an answer", `is "1". Before this was asked, n1 had acknowledged "2" as its value, at 0.006 s (Unix time). Nobody had written "1" again`,
+			[]history.Operation{create(1, 2, "a"), set(3, 4, "1"), with(create(4, 5, ""), history.Unknown), set(5, 6, "2"), get(7, 8, "1")}},
 		{"a value that nobody wrote", `is "9". Nobody had written that value`, []history.Operation{create(1, 2, "a"), get(3, 4, "9")}},
 		{"settings that survive a deletion", `is "1". That contradicts what was answered before: no order of the first 5 operations on this topic explains all of their answers`, []history.Operation{create(1, 2, "a"), set(3, 4, "1"), remove(5, 6), create(7, 8, "b"), get(9, 10, "1")}},
 		{"a failed create that took effect", "(topic id x). No creation of it had been acknowledged, and none was under way", []history.Operation{with(create(1, 2, ""), history.Failed), sees(3, 4, "x")}},

@@ -44,6 +44,8 @@ func (m metaCall) words() string {
 		what += fmt.Sprintf(" at n%d", m.op.Node)
 	}
 	switch {
+	case m.open && m.op.Outcome == history.OK && m.op.Complete != 0 && tells(meta):
+		return what + " had not been answered yet" // when the history was cut off behind the answer in question
 	case m.open:
 		return what + " has no known outcome"
 	case meta.Code == codeAlreadyExists:

@@ -16,12 +16,32 @@ type Window struct {
 	Contradicts []WindowOperation // acknowledged writes before it that the last answer contradicts, where single ones do
 }
 
+// Core are the operations that a violation comes down to: the last answer, and the writes that it contradicts. None where it follows from no single
+// answers: then all operations of the window belong to it.
+func (w Window) Core() []*history.Operation {
+	var out []*history.Operation
+	last, broken := (*history.Operation)(nil), false
+	for _, o := range slices.Concat(w.Contradicts, w.Operations) {
+		if o.Last {
+			last = o.Operation
+		} else if o.Broken {
+			broken = true
+			out = append(out, o.Operation)
+		}
+	}
+	if !broken || last == nil {
+		return nil
+	}
+	return append(out, last)
+}
+
 // WindowOperation is one operation of a window.
 type WindowOperation struct {
 	Operation *history.Operation
 	Words     string   // what was asked and answered
 	Open      bool     // no known outcome: it may take effect at any later time, or never
 	Last      bool     // the answer that nothing explains
+	Broken    bool     // an acknowledged write that the last answer contradicts
 	After     []string // the states that were possible right after it took effect, in the orders that explain all answers but the last; none for the last
 }
 
@@ -60,8 +80,10 @@ func Unexplained(ops []*history.Operation, at int64) (Window, bool) {
 			segment = slices.DeleteFunc(segment, func(c metaCall) bool { return c.op == final.op })
 			w, ok := s.window(frontier, segment, final, earlier)
 			for _, c := range contradicts(calls, final, func(int64) string { return "" }).writes {
-				if !slices.ContainsFunc(w.Operations, func(o WindowOperation) bool { return o.Operation == c.op }) {
-					w.Contradicts = append(w.Contradicts, WindowOperation{Operation: c.op, Words: c.words()})
+				if i := slices.IndexFunc(w.Operations, func(o WindowOperation) bool { return o.Operation == c.op }); i >= 0 {
+					w.Operations[i].Broken = true
+				} else {
+					w.Contradicts = append(w.Contradicts, WindowOperation{Operation: c.op, Words: c.words(), Broken: true})
 				}
 			}
 			return w, ok

@@ -159,7 +159,7 @@ func catalogue() []entry {
 			func(s *shared) Checker { return newSingleLeader(s.run) }},
 		{Info{ZeroProposalErrors, "no node attempts a proposal while it is not the raft leader", true},
 			func(s *shared) Checker { return newProposalErrors(s.run) }},
-		{Info{LinearizableMetadata, "every answer about a topic shows what was acknowledged before it was asked: some order of all topic operations explains every answer that clients saw", false},
+		{Info{LinearizableMetadata, "every answer about a topic shows what was acknowledged before it was asked. Some order of all topic operations explains every answer that clients saw", false},
 			func(s *shared) Checker { return newLinearizable(s.run) }},
 		{Info{AckedRecords, "every acknowledged record is read back, at its offset, with its bytes, and nothing else is there", false},
 			func(s *shared) Checker { return s.records() }},

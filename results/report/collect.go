@@ -67,6 +67,9 @@ func collect(in Input) *collected {
 	c.stories = c.chooseStories()
 	c.findSends()
 	c.read(history.HistoryFile, c.operationLine)
+	for _, s := range c.stories {
+		s.findWindow()
+	}
 	c.read(history.EventsFile, c.eventLine)
 	c.read(history.MetricsFile, c.metricLine)
 	c.outages.finish()
@@ -353,6 +356,9 @@ func (c *collected) eventLine(line []byte) error {
 	c.seenLast = max(c.seenLast, at)
 	told := false
 	for _, s := range c.stories {
+		if s.metadata != nil && s.metadata.knew != nil {
+			s.metadata.knew.event(kind, at, line)
+		}
 		told = told || s.wants(kind, at)
 	}
 	if string(kind) == "apply" {

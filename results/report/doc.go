@@ -13,7 +13,8 @@
 //	cells.go     measurements by time; histograms of latency
 //	lanes.go     states over time: nodes, raft's leader, partitions
 //	recovery.go  how long writes were not to be had, by fault
-//	story.go     violations, with all that happened around them
+//	story.go     violations, with all that happened around them; metadata.go and lost.go are of two kinds
+//	knowledge.go what a node knew when it gave an answer that cannot be true
 //	svg.go       drawings; timeline.go, charts.go and the others draw with it
 //	page.go      the page; page.html, page.css and page.js are its parts
 package report

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"html/template"
 	"regexp"
+	"slices"
 	"strings"
 
-	"soak/checkers"
 	"soak/history"
 )
 
@@ -19,12 +19,14 @@ type Intervals struct {
 	Scale   template.HTML
 	Rows    []intervalRow
 	Broken  string // what the axis leaves out
+	Context bool   // some of it only surrounds what went wrong
 }
 
 type intervalRow struct {
-	Client, Node, Asked, Answered, Words, After, Index string
-	Last, Open, Contradicted                           bool
-	Drawing                                            template.HTML
+	ID, Client, Node, Asked, Answered, Words, After, Index string
+	Last, Open, Contradicted                               bool
+	Aside                                                  bool // it only surrounds what went wrong
+	Drawing                                                template.HTML
 }
 
 // maxIntervals bounds the bars of a drawing; they are the last of the window.
@@ -35,30 +37,10 @@ const maxStretched = 40
 
 // intervals draws the smallest window of a violation of linearizable-metadata; nil of others, and where it could not be found.
 func (s *story) intervals(c *collected) *Intervals {
-	if s.checker != checkers.LinearizableMetadata {
+	if s.metadata == nil || !s.metadata.ok {
 		return nil
 	}
-	var ops []*history.Operation
-	for _, op := range s.operations {
-		if op.Meta != nil && s.ids[op.ID] {
-			ops = append(ops, op)
-		}
-	}
-	w, ok := checkers.Unexplained(ops, s.v.Time)
-	if !ok || len(w.Operations) == 0 {
-		return nil
-	}
-	if len(w.Contradicts) > 0 {
-		s.core = map[string]bool{}
-		for _, o := range w.Contradicts {
-			s.core[o.Operation.ID] = true
-		}
-		for _, o := range w.Operations {
-			if o.Last {
-				s.core[o.Operation.ID] = true
-			}
-		}
-	}
+	w := s.metadata.window
 	out := &Intervals{Earlier: w.Earlier, Before: stateList(w.Before)}
 	list := w.Operations[max(0, len(w.Operations)-maxIntervals):]
 	from, to := list[0].Operation.Invoke, s.v.Time
@@ -82,17 +64,20 @@ func (s *story) intervals(c *collected) *Intervals {
 	if to-from < 50e6 {
 		digits = 6
 	}
-	for i, o := range append(append([]checkers.WindowOperation{}, w.Contradicts...), list...) {
+	for _, o := range slices.Concat(w.Contradicts, list) {
 		op := o.Operation
 		out.Name = op.Meta.Name
-		row := intervalRow{Client: op.Client, Node: nodeOr(op.Node, "not recorded"), Asked: c.clockTo(op.Invoke, digits), Words: shortIDs(o.Words), After: stateList(o.After), Last: o.Last, Open: o.Open, Contradicted: i == len(w.Contradicts)-1}
-		if i < len(w.Contradicts)-1 {
+		row := intervalRow{ID: op.ID, Client: op.Client, Node: nodeOr(op.Node, "not recorded"), Asked: c.clockTo(op.Invoke, digits), Words: shortIDs(o.Words), After: stateList(o.After), Last: o.Last, Open: o.Open, Contradicted: op == s.metadata.broken, Aside: s.aside(op)}
+		if o.Broken && !row.Contradicted {
 			row.After = "the topic that the last answer speaks of"
 		}
-		if !o.Open {
+		switch {
+		case !o.Open:
 			row.Answered = c.clockTo(op.Complete, digits)
+		case op.Outcome == history.OK && op.Complete != 0:
+			row.Answered = "later"
 		}
-		if op.Meta.Index != 0 {
+		if op.Meta.Index != 0 && !o.Open {
 			row.Index = fmt.Sprint(op.Meta.Index)
 		}
 		var d svg
@@ -117,6 +102,7 @@ func (s *story) intervals(c *collected) *Intervals {
 		}
 		d.close("svg")
 		row.Drawing = d.html()
+		out.Context = out.Context || row.Aside
 		out.Rows = append(out.Rows, row)
 	}
 	return out

@@ -269,7 +269,7 @@ func (s *story) lostWords(c *collected) string {
 	n := int64(last - first + 1)
 	text := fmt.Sprintf("The story is that of %s, acknowledged in %s %s", plural(n, "record"), plural(sends, "send"), span.words(c))
 	if low >= 0 && high-low+1 > n {
-		text += fmt.Sprintf(", at %s among the %s offsets %d to %d; records of other sends lie between", count(n), count(high-low+1), low, high)
+		text += fmt.Sprintf(". They are at %s among the %s offsets %d to %d. Records of other sends lie between", count(n), count(high-low+1), low, high)
 	}
 	return text + "."
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"soak/checkers"
 	"soak/history"
@@ -197,17 +199,16 @@ func (c *collected) violatedSentence() string {
 		return "The cluster broke a promise: " + c.Report.Sentence + "."
 	}
 	x := first.Violations[0]
-	about := map[string]bool{violationKey(&x): true}
-	text := "The cluster broke a promise: " + strings.TrimSuffix(shortIDs(x.Sentence), ".")
+	about := concernOf(first.Checker, map[string]bool{violationKey(&x): true})
+	text := "The cluster broke a promise: " + strings.TrimSuffix(shortIDs(x.Sentence), ".") + "."
 	if x.Time != 0 && !strings.Contains(text, " at "+seconds(x.Time-c.from)) {
-		text += ", " + seconds(x.Time-c.from) + " after the start"
+		text += " That was " + seconds(x.Time-c.from) + " after the start."
 	}
 	if names := c.faultWords(x.Faults, about); names != "" {
-		text += "; during " + names
+		text += " It was during " + names + "."
 	} else if x.Time != 0 {
-		text += "; " + c.noFaultWords(x.Time, about)
+		text += " " + upper(c.noFaultWords(x.Time, about)) + "."
 	}
-	text += "."
 	if total > 1 {
 		text += fmt.Sprintf(" %s in all, found by %s.", plural(total, "violation"), plural(int64(broken), "checker"))
 	}
@@ -223,8 +224,22 @@ func measure(v *checkers.Verdict, name string) int64 {
 	return 0
 }
 
+// concern is what a reader is told about: partitions and topics by their names, and whether the leaders of partitions have a part in it at all.
+type concern struct {
+	keys    map[string]bool
+	without bool // of the metadata log, or of raft's leadership: who leads partitions has no part in it
+}
+
+func concernOf(checker string, keys map[string]bool) concern {
+	switch checker {
+	case checkers.LinearizableMetadata, checkers.MetadataAgreement, checkers.SingleLeaderProposing, checkers.ZeroProposalErrors:
+		return concern{keys, true}
+	}
+	return concern{keys, false}
+}
+
 // faultWords are the faults of a violation.
-func (c *collected) faultWords(ids []int, about map[string]bool) string {
+func (c *collected) faultWords(ids []int, about concern) string {
 	var out []string
 	for _, id := range ids {
 		for i := range c.faults {
@@ -254,8 +269,23 @@ func faultWords(f *history.Fault) string {
 	return words
 }
 
+// withoutPartitions is a fault whose target is not named by the partitions that it leads, but as raft's leader where it was that.
+func withoutPartitions(f *history.Fault) *history.Fault {
+	g := *f
+	switch {
+	case f.OnRaftLeader && len(f.Nodes) == 1:
+		g.Target = "raft-leader"
+	case len(f.Nodes) > 0 && (f.Target == "partition-leader" || strings.HasPrefix(f.Target, "leader(")):
+		g.Target = ""
+	}
+	return &g
+}
+
 // says adds the partitions that a node led when the fault hit it, those first that the reader is told about.
-func (c *collected) says(f *history.Fault, about map[string]bool) string {
+func (c *collected) says(f *history.Fault, about concern) string {
+	if about.without {
+		return faultWords(withoutPartitions(f))
+	}
 	words := faultWords(f)
 	if len(f.Nodes) != 1 || f.Asked == 0 {
 		return words
@@ -271,7 +301,7 @@ func (c *collected) says(f *history.Fault, about map[string]bool) string {
 		return words
 	}
 	slices.SortFunc(leads, func(a, b string) int {
-		return cmp.Or(cmp.Compare(btoi(about[b]), btoi(about[a])), strings.Compare(a, b))
+		return cmp.Or(cmp.Compare(btoi(about.keys[b]), btoi(about.keys[a])), strings.Compare(a, b))
 	})
 	if len(leads) > 3 {
 		leads, more = leads[:3], len(leads)-3
@@ -283,11 +313,17 @@ func (c *collected) says(f *history.Fault, about map[string]bool) string {
 	return words
 }
 
+// upper begins a sentence.
+func upper(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
 // aftermath is how long after a fault's end it is still named beside what goes wrong.
 const aftermath = int64(10e9)
 
 // noFaultWords say that no fault was active at an instant, and which one had just ended: what breaks often breaks as a fault ends.
-func (c *collected) noFaultWords(at int64, about map[string]bool) string {
+func (c *collected) noFaultWords(at int64, about concern) string {
 	if at == 0 {
 		return "not tied to a fault"
 	}

@@ -113,6 +113,7 @@ func (c *collected) matrix() matrix {
 // faultRow is one fault with its evidence.
 type faultRow struct {
 	ID                                  int
+	Ended                               string // how long before the violation
 	Words, Role, Trigger, From, Lasted  string
 	Proven                              bool
 	Error, Outage, Partition, FirstSent string
@@ -121,7 +122,7 @@ type faultRow struct {
 
 type evidenceRow struct{ At, Phase, What string }
 
-func (c *collected) faultRow(f *history.Fault, about map[string]bool) faultRow {
+func (c *collected) faultRow(f *history.Fault, about concern) faultRow {
 	r := faultRow{ID: f.ID, Words: c.says(f, about), Role: f.Role, Trigger: f.Trigger, Proven: f.Proven(), Error: f.Error}
 	if f.Asked != 0 {
 		r.From = c.clock(f.Asked)
@@ -141,7 +142,7 @@ const maxFaults = 200
 func (c *collected) faultRows() []faultRow {
 	var out []faultRow
 	for i := range c.faults[:min(len(c.faults), c.room(maxFaults, 20))] {
-		out = append(out, c.faultRow(&c.faults[i], nil))
+		out = append(out, c.faultRow(&c.faults[i], concern{}))
 	}
 	return out
 }

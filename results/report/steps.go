@@ -16,7 +16,9 @@ type step struct {
 	at       int64
 	from, to int32 // nodes, clientLane, or nowhere; equal: it happened there
 	text     string
-	evidence bool // the verdict rests on it
+	evidence bool   // the verdict rests on it
+	aside    bool   // it only surrounds what went wrong
+	id       string // of an operation
 	fault    bool
 	answer   bool // of a message: drawn as one that goes back
 	failed   bool // of a message: it did not arrive, or its answer was not ok
@@ -38,16 +40,25 @@ func (c *collected) steps(s *story) (out []step, leftOut int) {
 	for i := range c.faults {
 		out = append(out, c.faultSteps(&c.faults[i], s)...)
 	}
+	aside := 0
 	for _, e := range s.events {
+		if s.dropsEvent(e) {
+			aside++
+			continue
+		}
 		out = append(out, eventStep(s, e))
 	}
 	for _, op := range s.operations {
+		if s.drops(op) {
+			aside++
+			continue
+		}
 		out = append(out, s.operationSteps(op)...)
 	}
 	slices.SortStableFunc(out, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	room := c.room(maxSteps, 12)
 	if len(out) <= room {
-		return out, s.cut
+		return out, s.cut + aside
 	}
 	// What the verdict rests on stays, then what is nearest to it.
 	order := make([]int, len(out))
@@ -64,7 +75,7 @@ func (c *collected) steps(s *story) (out []step, leftOut int) {
 	for _, i := range kept {
 		short = append(short, out[i])
 	}
-	return short, s.cut + len(out) - len(short)
+	return short, s.cut + aside + len(out) - len(short)
 }
 
 // distance weighs what comes after an instant double: causes come before.
@@ -90,6 +101,9 @@ func eventStep(s *story, e *history.Event) step {
 		}
 		if b.Role == history.RoleFollower && b.Leader == 0 {
 			st.text = fmt.Sprintf("n%d is a raft follower in term %d and knows no raft leader", e.Node, b.Term)
+		}
+		if (b.Role == history.RoleCandidate || b.Role == history.RolePreCandidate) && b.Leader == 0 {
+			st.text += " and knows no raft leader"
 		}
 		if b.Role == history.RoleLeader || b.Role == history.RoleFollower {
 			st.rank = 1
@@ -117,7 +131,7 @@ func eventStep(s *story, e *history.Event) step {
 			st.text = fmt.Sprintf("n%d refuses raft entry %d: %s (%s)", e.Node, b.Index, commandWords(b.Command, b.Key), b.Error)
 			st.failed = true
 		}
-		if ch := changeWords(b.Changes); ch != "" {
+		if ch := changeWords(b.Changes); ch != "" && s.metadata == nil {
 			st.text += "; " + ch
 		}
 		st.text += fmt.Sprintf("; proposed by n%d", b.Proposer)
@@ -146,9 +160,12 @@ func eventStep(s *story, e *history.Event) step {
 		st.rank = 1
 	case *history.Stall:
 		st.from, st.to = nowhere, nowhere
-		st.text = fmt.Sprintf("the runner stood still for %s", lengthWords(b.Nanos))
-		if b.What == history.StallDisk {
+		st.text = fmt.Sprintf("%s stood still for %s", nodeOr(e.Node, "the runner"), lengthWords(b.Nanos))
+		switch {
+		case b.What == history.StallDisk:
 			st.text = fmt.Sprintf("the disk of the machine stood still for %s", lengthWords(b.Nanos))
+		case e.Node != 0:
+			st.from, st.to = e.Node, e.Node
 		}
 		st.rank = 1
 	case *history.Bug:
@@ -158,14 +175,25 @@ func eventStep(s *story, e *history.Event) step {
 	if st.evidence {
 		st.rank = 0
 	}
+	if m := s.metadata; m != nil && m.knew != nil {
+		switch {
+		case same(e, m.knew.read):
+			st.rank, st.text = 0, m.knew.words()
+		case same(e, m.knew.role):
+			st.rank = 0
+		case same(e, m.knew.caught):
+			st.rank = 0
+			st.text += fmt.Sprintf("; before that it had not applied entry %d", m.knew.index)
+		}
+	}
 	if l := s.lost; l != nil {
 		switch e {
 		case l.led:
 			st.rank = 0
-			st.text += fmt.Sprintf("; it leads with a log that ends before %s, at offset %d", l.record(), l.offset)
+			st.text += fmt.Sprintf(". It leads with a log that ends before %s, at offset %d", l.record(), l.offset)
 		case l.cut:
 			st.rank = 0
-			st.text += fmt.Sprintf("; that cuts off %s, at offset %d", l.record(), l.offset)
+			st.text += fmt.Sprintf(". That cuts off %s, at offset %d", l.record(), l.offset)
 		}
 	}
 	return st
@@ -218,7 +246,7 @@ func changeWords(changes []history.PartitionChange) string {
 // operationSteps are a request and its answer.
 func (s *story) operationSteps(op *history.Operation) []step {
 	rank := 3
-	if s.ids[op.ID] {
+	if s.ids[op.ID] && (s.metadata == nil || !s.metadata.ok || s.metadata.inside[op.ID]) {
 		rank = 1
 	}
 	asked, answered := operationWords(op)
@@ -235,7 +263,7 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	if node == 0 {
 		node = nowhere
 	}
-	evidence := s.cited(op.ID) && (s.core == nil || s.core[op.ID])
+	evidence := s.cited(op.ID) && !s.aside(op)
 	if evidence {
 		rank = 0
 	}
@@ -259,10 +287,11 @@ func (s *story) operationSteps(op *history.Operation) []step {
 	if to == nowhere {
 		to = clientLane // the client library chose the node: which one is not recorded
 	}
-	out := []step{{at: op.Invoke, from: from, to: to, text: asks + asked, rank: rank, evidence: evidence}}
+	aside := s.aside(op)
+	out := []step{{at: op.Invoke, from: from, to: to, text: asks + asked, rank: rank, evidence: evidence, aside: aside, id: op.ID}}
 	if op.Complete != 0 {
 		out = append(out, step{at: op.Complete, from: to, to: from, text: says + answered,
-			rank: rank, evidence: evidence, answer: true, failed: failed})
+			rank: rank, evidence: evidence, answer: true, failed: failed, aside: aside, id: op.ID})
 	}
 	return out
 }
@@ -384,12 +413,17 @@ func (c *collected) faultSteps(f *history.Fault, s *story) []step {
 	if s.lost != nil {
 		until = max(until, s.lost.until())
 	}
+	toItsEnd := named && (s.lost != nil || s.metadata != nil) // what the nodes did then is told too
 	if !f.Proven() || !named && (f.Effective > s.to || f.Healed != 0 && f.Healed < s.from) {
 		return nil
 	}
-	add(f.Effective, fmt.Sprintf("fault %d takes effect: %s", f.ID, c.says(f, s.keys)))
-	if f.Healed != 0 && (f.Healed <= until || named && s.lost != nil) {
-		add(f.Healed, fmt.Sprintf("fault %d is over: %s", f.ID, faultWords(f)))
+	add(f.Effective, fmt.Sprintf("fault %d takes effect: %s", f.ID, c.says(f, s.concern())))
+	if f.Healed != 0 && (f.Healed <= until || toItsEnd) {
+		over := f
+		if s.concern().without {
+			over = withoutPartitions(f)
+		}
+		add(f.Healed, fmt.Sprintf("fault %d is over: %s", f.ID, faultWords(over)))
 	}
 	return out
 }

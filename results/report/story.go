@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
@@ -25,7 +24,7 @@ type story struct {
 	indexes  map[uint64]bool // of raft entries in evidence
 	told     map[string]bool // evidence, as it stands in the verdict
 	lost     *lostStory      // of lost records, nil of others
-	core     map[string]bool // of a metadata answer that cannot be true: that, and the writes that it contradicts; nil where that is not known
+	metadata *metadataStory  // of a metadata answer that cannot be true, nil of others
 
 	events     []*history.Event
 	operations []*history.Operation
@@ -251,7 +250,7 @@ func (s *story) concerns(e *history.Event) bool {
 	case *history.Snapshot:
 		return s.checker == checkers.MetadataAgreement || s.checker == checkers.EpochMonotonic
 	case *history.Read:
-		return s.ids[b.Op]
+		return s.ids[b.Op] && s.metadata == nil // an answer's row tells its raft entry
 	case *history.Stall:
 		return true
 	}
@@ -299,13 +298,14 @@ func (s *story) settle() {
 			s.operations = append(s.operations, s.lost.took)
 		}
 	}
-	byID := map[string]*history.Operation{}
-	for _, op := range s.operations {
-		byID[op.ID] = op
+	if s.metadata != nil && s.metadata.knew != nil {
+		for _, e := range s.metadata.knew.rows() {
+			if !slices.ContainsFunc(s.events, func(o *history.Event) bool { return same(o, e) }) {
+				s.events = append(s.events, e)
+			}
+		}
 	}
-	s.operations = slices.SortedFunc(maps.Values(byID), func(a, b *history.Operation) int {
-		return cmp.Or(cmp.Compare(a.Invoke, b.Invoke), cmp.Compare(a.ID, b.ID))
-	})
+	s.operations = s.inOrder()
 	// Simulated nodes do much in one instant: there a node's own order tells what came of what.
 	slices.SortStableFunc(s.events, func(a, b *history.Event) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Seq, b.Seq))

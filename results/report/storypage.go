@@ -27,6 +27,8 @@ type storyPage struct {
 	ActiveFaults                  []faultRow
 	Operations                    string
 	Intervals                     *Intervals
+	Knowledge                     *Knowledge
+	Replay                        *command // to look closer
 	Sends                         *Sends
 	Log                           []logRow
 	LogLeft                       string
@@ -44,20 +46,22 @@ type stepRow struct {
 	Class         string
 	Drawing       template.HTML
 	Evidence      bool
+	Aside         bool   // of an operation that only surrounds what went wrong
+	ID            string // of an operation that the violation names
 }
 
 func (c *collected) storyPages() []storyPage {
 	var out []storyPage
 	for _, s := range c.shown() {
 		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: shortIDs(s.v.Sentence),
-			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults, s.keys), Evidence: s.v.Evidence, Legend: storyLegend}
+			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults, s.concern()), Evidence: s.v.Evidence, Legend: storyLegend}
 		p.Same, p.SameCount = c.same(s)
 		led := s.partitions(c)
 		p.Leads = strings.Join(led.names(), ", ")
 		if s.v.Time != 0 {
 			p.At = c.clock(s.v.Time)
 		}
-		p.Faults = cmp.Or(p.Faults, c.noFaultWords(s.v.Time, s.keys))
+		p.Faults = cmp.Or(p.Faults, c.noFaultWords(s.v.Time, s.concern()))
 		if len(s.v.Faults) > 0 {
 			p.Faults = "during " + p.Faults
 		}
@@ -74,7 +78,7 @@ func (c *collected) storyPages() []storyPage {
 		}
 		digits := digitsOf(steps, c.from)
 		for i, st := range steps {
-			row := stepRow{At: c.clockTo(st.at, digits), Text: st.text, Evidence: st.evidence, Drawing: c.drawStep(st, led)}
+			row := stepRow{At: c.clockTo(st.at, digits), Text: st.text, Evidence: st.evidence, Aside: st.aside, ID: s.named(st.id), Drawing: c.drawStep(st, led)}
 			if i > 0 {
 				row.Gap = gapWords(st.at - steps[i-1].at)
 			}
@@ -83,6 +87,8 @@ func (c *collected) storyPages() []storyPage {
 				row.Class = "fault"
 			case st.evidence:
 				row.Class = "evidence"
+			case st.aside:
+				row.Class = "aside"
 			}
 			p.Steps = append(p.Steps, row)
 		}
@@ -93,16 +99,11 @@ func (c *collected) storyPages() []storyPage {
 		for _, l := range log {
 			p.Log = append(p.Log, logRow{c.clock(l.at), fmt.Sprintf("n%d", l.node), l.text, l.bad})
 		}
-		for i := range c.faults {
-			if slices.Contains(s.v.Faults, c.faults[i].ID) {
-				p.ActiveFaults = append(p.ActiveFaults, c.faultRow(&c.faults[i], s.keys))
-			}
-		}
-		if n := len(s.v.Operations); n > 0 {
-			p.Operations = plural(int64(n), "operation") + ": " + strings.Join(s.v.Operations[:min(n, 12)], ", ")
-			if n > 12 {
-				p.Operations += " …"
-			}
+		p.ActiveFaults = c.storyFaults(s)
+		p.Operations = s.operationWords(steps)
+		p.Replay = c.storyCommand(s)
+		if s.metadata != nil && s.metadata.knew != nil {
+			p.Knowledge = s.metadata.knew.page(c)
 		}
 		out = append(out, p)
 	}
@@ -176,7 +177,7 @@ func (c *collected) same(s *story) (out []sameRow, total int) {
 		i := slices.IndexFunc(groups, func(g *group) bool { return g.row.Checker == m.checker && g.row.Kind == m.v.Kind })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, &group{row: sameRow{Checker: m.checker, Kind: m.v.Kind, Sentence: cutText(m.v.Sentence, 400)}, from: m.v.Time, to: m.v.Time})
+			groups = append(groups, &group{row: sameRow{Checker: m.checker, Kind: m.v.Kind, Sentence: cutText(shortIDs(m.v.Sentence), 400)}, from: m.v.Time, to: m.v.Time})
 		}
 		g := groups[i]
 		g.row.Count++
@@ -388,7 +389,7 @@ func (c *collected) otherViolations() (out []otherViolation, left int) {
 				continue
 			}
 			shown++
-			o := otherViolation{Checker: v.Checker, Kind: x.Kind, Sentence: cutText(x.Sentence, 400)}
+			o := otherViolation{Checker: v.Checker, Kind: x.Kind, Sentence: cutText(shortIDs(x.Sentence), 400)}
 			if x.Time != 0 {
 				o.At = c.clock(x.Time)
 			}

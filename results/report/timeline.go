@@ -284,7 +284,7 @@ func nodeNames(nodes []int32) string {
 func (c *collected) faultTitle(f *history.Fault) string {
 	words := faultWords(f)
 	if len(c.faults) <= 200 {
-		words = c.says(f, nil)
+		words = c.says(f, concern{})
 	}
 	title := fmt.Sprintf("fault %d: %s", f.ID, words)
 	if f.Trigger != "" {
