@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,20 +25,36 @@ type ruleset struct {
 	conn  nftables.Conn
 	table *nftables.Table     // nil while there is none
 	now   map[string]expr.Any // by chain and rule: how each rule ends, of those that are set
+	old   bool                // the kernel has no expression to hand packets over by: see handOver
 }
 
 func (r *ruleset) set(c Cut, drop bool) error {
+	err := r.write(c, drop)
+	if c.shapes() && !r.old && errors.Is(err, fs.ErrNotExist) { // so it says of an expression that it does not know
+		r.old = true
+		err = r.write(c, drop)
+	}
+	return err
+}
+
+func (r *ruleset) write(c Cut, drop bool) error {
 	table := &nftables.Table{Name: c.Table, Family: nftables.TableFamilyIPv4}
 	if r.table != nil {
-		r.conn.DelTable(r.table) // in one batch with what follows: there is no moment without rules
+		// In one batch with what follows: there is no moment without rules. The chains stay, for a chain that goes takes packets along that any
+		// sidecar in the namespace keeps.
+		r.conn.FlushTable(r.table)
+	} else {
+		r.conn.CreateTable(table) // fails if somebody else has it
 	}
-	r.conn.CreateTable(table) // fails if somebody else has it
 	now := map[string]expr.Any{}
 	for way, hook := range map[string]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput} {
-		if !c.has(way) {
+		if !c.has(way) && !c.hasOthers(way) {
 			continue
 		}
-		chain := r.chain(table, way, hook)
+		chain := &nftables.Chain{Name: way, Table: table}
+		if r.table == nil {
+			chain = r.chain(table, way, hook)
+		}
 		put := func(name string, match []expr.Any, drop bool) {
 			end := r.rule(chain, way+" "+name, match, c, drop)
 			now[way+" "+name] = end
@@ -48,12 +65,16 @@ func (r *ruleset) set(c Cut, drop bool) error {
 			at, iface = destination, expr.MetaKeyOIFNAME
 		}
 		for name, addr := range c.Peers {
-			put(name, address(at, addr), drop)
+			if c.has(way) {
+				put(name, address(at, addr), drop)
+			} else {
+				put(spared+name, address(at, addr), false)
+			}
 		}
 		for name, addr := range c.Spare {
 			put(spared+name, address(at, addr), false)
 		}
-		if c.Others {
+		if c.hasOthers(way) {
 			put("others", notLoopback(iface), drop)
 		}
 	}
@@ -79,6 +100,8 @@ func (r *ruleset) chain(table *nftables.Table, name string, hook *nftables.Chain
 func (r *ruleset) rule(chain *nftables.Chain, name string, match []expr.Any, c Cut, drop bool) (end expr.Any) {
 	end = &expr.Verdict{Kind: expr.VerdictAccept}
 	switch {
+	case drop && c.shapes():
+		end = handOver(c.Queue, r.old)
 	case drop && c.Reset:
 		match = append(match, tcpButResets()...)
 		end = &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}
@@ -93,6 +116,20 @@ func (r *ruleset) rule(chain *nftables.Chain, name string, match []expr.Any, c C
 		Exprs: append(match, &expr.Counter{}, end),
 	})
 	return end
+}
+
+// handOver hands a packet over to whoever has bound the queue, and lets it pass where nobody has. Some kernels cannot say so in nftables' own
+// words, but have the target of iptables, which rules may use.
+func handOver(queue uint16, old bool) expr.Any {
+	if !old {
+		return &expr.Queue{Num: queue, Flag: expr.QueueFlagBypass}
+	}
+	const queues, bypass = 1, 1
+	info := binary.NativeEndian.AppendUint16(nil, queue) // struct xt_NFQ_info_v3
+	info = binary.NativeEndian.AppendUint16(info, queues)
+	info = binary.NativeEndian.AppendUint16(info, bypass)
+	unknown := xt.Unknown(append(info, 0, 0)) // structures of extensions are padded to 8 bytes
+	return &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &unknown}
 }
 
 // tcpButResets matches TCP packets without the flag RST (RFC 9293): the resets that the rules bring about must pass them.
@@ -172,6 +209,12 @@ func sameEnd(read, set expr.Any) bool {
 	case *expr.Reject:
 		_, ok := read.(*expr.Reject)
 		return ok
+	case *expr.Queue:
+		q, ok := read.(*expr.Queue)
+		return ok && q.Num == set.Num
+	case *expr.Target:
+		t, ok := read.(*expr.Target)
+		return ok && t.Name == set.Name
 	}
 	return false
 }

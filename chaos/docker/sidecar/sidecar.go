@@ -5,6 +5,9 @@
 // It sets nftables rules that count packets and let them pass, until it is told on standard input to drop them, and to
 // let them pass again: so the same counters show that a link works before, is cut during, and works again after. It tells
 // them every 100 ms on standard output. In place of dropping all it may drop a share of them, answer them with a reset, or do so in turns.
+// With a Shape nothing is dropped: the rules hand packets over to the sidecar, which keeps each for a while and lets no more go on than a rate.
+// Its own round trips to the peers, and how long packets were kept, are told with the counters. Rules that hand over let packets pass when nobody
+// takes them, so a sidecar that is killed slows nothing down.
 // Each time that it reads the counters it makes sure that all its rules are still there, and fails if they are not.
 //
 // It is started ahead of the fault: it does nothing until the first line on standard input tells it what to cut.
@@ -24,6 +27,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -51,7 +55,7 @@ const (
 // States of a Report.
 const (
 	Passing  = "passing"  // packets are counted and pass
-	Dropping = "dropping" // packets are counted and dropped, or what else the Cut says
+	Dropping = "dropping" // packets are counted and dropped, or kept, or what else the Cut says
 	Removed  = "removed"  // the rules are gone, by reading back; the last report
 	Failed   = "failed"   // with Error; the last report
 )
@@ -61,6 +65,11 @@ type Report struct {
 	State   string           `json:"state"`
 	Packets map[string]int64 `json:"packets,omitempty"` // counted since the state began, by rule: "in n2", "out n2", "in others"
 	Error   string           `json:"error,omitempty"`
+
+	// With a Shape, since the state began too.
+	At         time.Duration        `json:"at,omitempty"`          // of the report, since the rules were set
+	Links      map[string]Link      `json:"links,omitempty"`       // by rule
+	RoundTrips map[string]RoundTrip `json:"round_trips,omitempty"` // by peer
 }
 
 // Cut is what is counted and dropped: all packets from and to each of the peers, and with Others every other packet but
@@ -74,7 +83,14 @@ type Cut struct {
 	PPM    int64                 // more than 0: so many millionths of the packets are dropped, at random
 	Reset  bool                  // TCP packets are answered with a reset, in place of being dropped
 	Every  time.Duration         // more than 0: not all the time, see spans
+
+	Shape Shape  // not nought: packets are kept, in place of being dropped; of Others those of both ways, whatever Way says
+	Queue uint16 // with a Shape: the number of the queue that packets are handed over in, one a fault
+	Port  uint16 // with a Shape: of the peers, for round trips; 0 for none
 }
+
+// shapes reports whether packets are kept, and not dropped.
+func (c Cut) shapes() bool { return c.Shape != Shape{} }
 
 // Ways of a Cut, seen from the container.
 const (
@@ -94,8 +110,11 @@ func (c Cut) spans() (on, off time.Duration) {
 	return c.Every, c.Every
 }
 
-// has reports whether packets of a way are concerned.
+// has reports whether the peers' packets of a way are concerned.
 func (c Cut) has(way string) bool { return c.Way == "" || c.Way == way }
+
+// hasOthers reports whether all others' packets of a way are.
+func (c Cut) hasOthers(way string) bool { return c.Others && (c.has(way) || c.shapes()) }
 
 // Command is the command line of a sidecar. What it is to cut it learns from its first line of input.
 func Command() []string { return []string{"sidecar"} }
@@ -159,6 +178,10 @@ func (c Cut) args() []string {
 	if c.Every != 0 {
 		args = append(args, "--every", c.Every.String())
 	}
+	if c.shapes() {
+		args = append(args, "--delay", c.Shape.Delay.String(), "--jitter", c.Shape.Jitter.String(), "--rate", strconv.FormatInt(c.Shape.BytesPerSecond, 10),
+			"--queue", strconv.Itoa(int(c.Queue)), "--port", strconv.Itoa(int(c.Port)))
+	}
 	return args
 }
 
@@ -173,6 +196,11 @@ func parse(args []string, stderr io.Writer) (Cut, error) {
 	f.Int64Var(&c.PPM, "ppm", 0, "drop so many millionths alone")
 	f.BoolVar(&c.Reset, "reset", false, "answer with a reset in place of dropping")
 	f.DurationVar(&c.Every, "every", 0, "in turns of this length")
+	f.DurationVar(&c.Shape.Delay, "delay", 0, "keep packets so long, in place of dropping them")
+	f.DurationVar(&c.Shape.Jitter, "jitter", 0, "keep them at most so much longer")
+	f.Int64Var(&c.Shape.BytesPerSecond, "rate", 0, "let no more bytes a second go on")
+	queue := f.Uint("queue", 0, "number of the queue that packets are handed over in")
+	port := f.Uint("port", 0, "port of the peers that round trips go to")
 	for flag, to := range map[string]map[string]netip.Addr{"peer": c.Peers, "spare": c.Spare} {
 		f.Func(flag, "NAME=ADDRESS", func(s string) error {
 			name, addr, ok := strings.Cut(s, "=")
@@ -204,9 +232,14 @@ func parse(args []string, stderr io.Writer) (Cut, error) {
 		return Cut{}, fmt.Errorf("the way is %q: want in or out", c.Way)
 	case c.PPM < 0 || c.PPM > 1_000_000:
 		return Cut{}, fmt.Errorf("%d millionths", c.PPM)
+	case c.Shape.Delay < 0 || c.Shape.Jitter < 0 || c.Shape.BytesPerSecond < 0 || c.shapes() && (c.PPM != 0 || c.Reset || c.Every != 0):
+		return Cut{}, fmt.Errorf("no such shape: %+v", c.Shape)
+	case *queue > math.MaxUint16 || *port > math.MaxUint16:
+		return Cut{}, fmt.Errorf("queue %d, port %d", *queue, *port)
 	case c.Every < 0 || c.Every != 0 && c.Every < 10*time.Millisecond:
 		return Cut{}, fmt.Errorf("turns of %s are too short", c.Every)
 	}
+	c.Queue, c.Port = uint16(*queue), uint16(*port)
 	return c, nil
 }
 
@@ -238,7 +271,11 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
-	if err := hold(newRules(), c, orders, stdout, end); err != nil {
+	r := newRules()
+	if c.shapes() {
+		r = newShaped(c, r, openQueue)
+	}
+	if err := hold(r, c, orders, stdout, end); err != nil {
 		fmt.Fprintf(stderr, "error: sidecar: %v\n", err)
 		return 1
 	}
@@ -257,6 +294,7 @@ func hold(r rules, c Cut, orders io.Reader, out io.Writer, end <-chan os.Signal)
 		report.Encode(last) // if nobody reads any more, the exit code still says it
 	}()
 	p := packets{rules: r, cut: c, state: Passing}
+	began := time.Now()
 	if err := r.set(c, false); err != nil {
 		return fmt.Errorf("setting the rules: %w", err)
 	}
@@ -277,7 +315,12 @@ func hold(r rules, c Cut, orders io.Reader, out io.Writer, end <-chan os.Signal)
 		if err != nil {
 			return fmt.Errorf("reading the counters: %w", err)
 		}
-		if err := report.Encode(Report{State: p.state, Packets: counts}); err != nil {
+		now := Report{State: p.state, Packets: counts}
+		if s, ok := r.(*shaped); ok {
+			now.At = time.Since(began)
+			s.seen(&now)
+		}
+		if err := report.Encode(now); err != nil {
 			return fmt.Errorf("reporting: %w", err)
 		}
 		select {

@@ -27,6 +27,8 @@ func TestLinesAreReadBack(t *testing.T) {
 		"reset in turns": {Table: "soak-3", Others: true, Spare: map[string]netip.Addr{"n2": netip.MustParseAddr("172.20.0.12")},
 			Reset: true, Every: 300 * time.Millisecond},
 		"a share of one way": {Table: "soak-4", Peers: map[string]netip.Addr{"n2": netip.MustParseAddr("172.20.0.12")}, Way: In, PPM: 20_000},
+		"slow": {Table: "soak-5", Peers: map[string]netip.Addr{"n2": netip.MustParseAddr("172.20.0.12")}, Way: In, Others: true,
+			Shape: Shape{Delay: 50 * time.Millisecond, Jitter: time.Millisecond, BytesPerSecond: 9}, Queue: 65535, Port: 9092},
 	} {
 		in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(c.Line()), strings.NewReader("d")), 16)
 		got, err := told(in, io.Discard)
@@ -44,7 +46,8 @@ func TestBadLinesAreRefused(t *testing.T) {
 		"", "--table soak", "--table filter --others", "--table soak --peer others=1.2.3.4", "--table soak --peer 1.2.3.4",
 		"--table soak --peer n2=host", "--table soak --peer n2=::1", "--table soak --others more", "--what",
 		"--table soak --others --way up", "--table soak --others --ppm -1", "--table soak --others --ppm 1000001", "--table soak --others --every 1ms",
-		"--table soak --spare n2=1.2.3.4",
+		"--table soak --spare n2=1.2.3.4", "--table soak --others --delay -1s", "--table soak --others --rate -1", "--table soak --others --delay 1s --reset",
+		"--table soak --others --delay 1s --queue 65536", "--table soak --others --delay 1s --port 65536",
 	} {
 		var said bytes.Buffer
 		line, _ := json.Marshal(strings.Fields(args))
