@@ -59,10 +59,10 @@ func TestEveryKindOnRealDrivers(t *testing.T) {
 		"kind: partition-one-way, target: follower, way: in", "kind: partition-one-way, target: raft-leader, way: out, clients: true",
 		"kind: bridge, target: n1+n2", "kind: all-apart", "kind: partition-clients, target: raft-leader",
 		"kind: flapping-partition, target: follower, every: 200ms, clients: true", "kind: connection-reset, target: all, every: 200ms",
+		"kind: link-delay, target: raft-leader, by: 30ms, jitter: 10ms, clients: true", "kind: bandwidth, target: follower, bytes_per_second: 10000",
 	}
 	own := map[string][]string{
-		"process": {"kind: link-delay, target: raft-leader, by: 30ms, jitter: 10ms, clients: true", "kind: bandwidth, target: follower, bytes_per_second: 10000"},
-		"docker":  {"kind: packet-loss, target: raft-leader, ppm: 100000, clients: true"},
+		"docker": {"kind: packet-loss, target: raft-leader, ppm: 100000, clients: true"},
 	}
 	eachDriver(t, func(t *testing.T, driver string) {
 		all := append(append([]string(nil), kinds...), own[driver]...)
@@ -89,10 +89,38 @@ func TestEveryKindOnRealDrivers(t *testing.T) {
 	})
 }
 
+// A node that is killed while its links are slow comes back to slow links: on docker in another network namespace.
+func TestLinksStaySlowOverARestart(t *testing.T) {
+	eachDriver(t, func(t *testing.T, driver string) {
+		r := soakUnlessStalled(t, 90*time.Second, "run", schedule(t, 1500, "kind: link-delay, target: n1, by: 30ms, for: 8s, brief: true",
+			"kind: kill, target: n1, for: 500ms, brief: true, overlap: true"), "--driver", driver, "--seed", "1")
+		if r.exit != 0 {
+			r.fail(t, "the clean broker does not hold")
+		}
+		var slow, killed history.Fault
+		for _, f := range faultsOf(t, r.dir) {
+			if f.Kind == "kill" {
+				killed = f
+			} else {
+				slow = f
+			}
+		}
+		if !slow.Proven() || slow.Lapsed != 0 || slow.Error != "" || !killed.Proven() || killed.Healed == 0 {
+			t.Fatalf("%+v\n%+v", slow, killed)
+		}
+		for _, e := range slow.Evidence {
+			if e.Phase == "during" && e.Time > killed.Healed && strings.Contains(e.What, "→n1: ") {
+				return
+			}
+		}
+		t.Errorf("no evidence after the restart: %+v", slow.Evidence)
+	})
+}
+
 // A kind that a driver cannot do is refused before anything starts, by name.
 func TestAKindThatTheDriverCannotDoIsRefused(t *testing.T) {
 	for driver, fault := range map[string]string{
-		"process": "kind: packet-loss, target: n1, ppm: 10000", "docker": "kind: link-delay, target: n1, by: 10ms", "sim": "kind: bandwidth, target: n1, bytes_per_second: 10000",
+		"process": "kind: packet-loss, target: n1, ppm: 10000", "docker": "kind: clock-rate, target: n1, ppm: 10000", "sim": "kind: bandwidth, target: n1, bytes_per_second: 10000",
 	} {
 		if driver == "docker" {
 			needDocker(t)
@@ -190,7 +218,7 @@ func TestFaultsEndWithTheirRunner(t *testing.T) {
 			{"kind: crash-loop, target: n1, every: 300ms", "kind: flapping-partition, target: n2, every: 200ms", "kind: partition-clients, target: n3"},
 		}
 		if driver == "docker" {
-			groups = [][]string{{"kind: pause, target: n1", "kind: partition-one-way, target: n2, way: in, clients: true"}}
+			groups = [][]string{{"kind: pause, target: n1", "kind: partition-one-way, target: n2, way: in, clients: true", "kind: link-delay, target: n3, by: 30ms"}}
 		}
 		for _, g := range groups {
 			for i := range g {

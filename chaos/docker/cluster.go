@@ -37,6 +37,8 @@ const (
 const (
 	kafkaPort = "9092"
 	peerPort  = "9093"
+
+	kafkaPortNumber = 9092 // the same
 )
 
 // firstHost is the host number of n1 in the run's network. The engine gives out addresses from below for the gateway.
@@ -109,16 +111,12 @@ func (c *cluster) Driver() string { return "docker" }
 
 func (c *cluster) Capabilities() chaos.Capabilities { return Capabilities() }
 
-// noNetem is why the driver does not slow links down: its links are the kernel's own, and few kernels have the netem scheduler.
-const noNetem = "this driver has no proxies to slow links with, and does not use the kernel's netem"
-
 // Capabilities says what the driver can do where an engine is there.
 func Capabilities() chaos.Capabilities {
 	return chaos.Capabilities{
 		chaos.Kill: "", chaos.Stop: "", chaos.RestartAll: "", chaos.Rolling: "", chaos.CrashLoop: "", chaos.Pause: "",
 		chaos.Partition: "", chaos.OneWay: "", chaos.Bridge: "", chaos.AllApart: "", chaos.ClientsCut: "", chaos.Flapping: "",
-		chaos.Reset: "", chaos.Loss: "",
-		chaos.Delay: noNetem, chaos.Bandwidth: noNetem,
+		chaos.Reset: "", chaos.Loss: "", chaos.Delay: "", chaos.Bandwidth: "",
 		chaos.DiskFull: "", chaos.SlowDisk: "", chaos.WriteError: "", chaos.SyncError: "", chaos.ReadError: "", chaos.PowerLoss: "",
 	}
 }

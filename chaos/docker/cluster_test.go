@@ -149,7 +149,7 @@ func TestFaultsThatAreNone(t *testing.T) {
 	c := laidOut(3)
 	for name, s := range map[string]chaos.Spec{
 		"unknown kind":  {ID: 1, Kind: "meteor", Nodes: []int32{1}},
-		"no netem":      {ID: 2, Kind: chaos.Delay, Nodes: []int32{1}},
+		"nothing runs":  {ID: 2, Kind: chaos.Delay, Nodes: []int32{1}},
 		"no target":     {ID: 3, Kind: chaos.Kill},
 		"unknown node":  {ID: 4, Kind: chaos.Kill, Nodes: []int32{4}},
 		"node down":     {ID: 5, Kind: chaos.Kill, Nodes: []int32{1}},

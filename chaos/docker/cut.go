@@ -31,12 +31,18 @@ type cut struct {
 	table   string
 
 	container string // its id; set by begin, for finish
+	life      *life  // of the node, whose namespace it is; set by begin
+
+	work sync.Mutex // held by what ends the cut, or has another take its place
+	over bool       // it has been ended: none takes its place any more
 
 	mu      sync.Mutex
 	conn    *client.ContainerAttachResult // nil before begin and after letGo
 	last    sidecar.Report
-	heard   time.Time     // when last came
-	ended   chan struct{} // closed when the sidecar says no more; nil before begin
+	heard   time.Time      // when last came
+	entered time.Time      // when the first of its state came
+	looked  sidecar.Report // at the last probe; see stillSlow
+	ended   chan struct{}  // closed when the sidecar says no more; nil before begin
 	lastErr error
 }
 
@@ -50,7 +56,7 @@ func (c *cluster) begin(ctx context.Context, k *cut) error {
 	if err != nil {
 		return err
 	}
-	k.container = s.container
+	k.container, k.life = s.container, s.life
 	k.mu.Lock()
 	k.conn, k.ended = &s.conn, make(chan struct{})
 	k.mu.Unlock()
@@ -100,6 +106,9 @@ func (k *cut) hear(f frames) error {
 				return fmt.Errorf("reading its report %q: %w", chaos.Quote(one), err)
 			}
 			k.mu.Lock()
+			if r.State != k.last.State {
+				k.entered = time.Now()
+			}
 			k.last, k.heard = r, time.Now()
 			k.mu.Unlock()
 		}
@@ -154,6 +163,14 @@ func (k *cut) failed() error {
 // holds is fresh evidence that packets are dropped. A report that was on its way while the runner stood still is not fresh: after a pause of
 // the time between two reports all such have been read.
 func (k *cut) holds(ctx context.Context) ([]history.Evidence, error) {
+	if _, err := k.fresh(ctx); err != nil {
+		return nil, err
+	}
+	return k.evidence("during"), nil
+}
+
+// fresh waits for a report of now that the sidecar does what it is to.
+func (k *cut) fresh(ctx context.Context) (sidecar.Report, error) {
 	since := time.Now().Add(sidecar.ReportEvery)
 	for {
 		k.mu.Lock()
@@ -161,15 +178,15 @@ func (k *cut) holds(ctx context.Context) ([]history.Evidence, error) {
 		k.mu.Unlock()
 		switch {
 		case gone != nil:
-			return nil, fmt.Errorf("%w: %w", chaos.ErrLapsed, gone)
+			return r, fmt.Errorf("%w: %w", chaos.ErrLapsed, gone)
 		case r.State != sidecar.Dropping:
-			return nil, fmt.Errorf("the sidecar of n%d is %s: %w", k.node.id, r.State, chaos.ErrLapsed)
+			return r, fmt.Errorf("the sidecar of n%d is %s: %w", k.node.id, r.State, chaos.ErrLapsed)
 		case heard.After(since):
-			return k.evidence("during"), nil
+			return r, nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the sidecar of n%d says nothing: %w", k.node.id, ctx.Err())
+			return r, fmt.Errorf("the sidecar of n%d says nothing: %w", k.node.id, ctx.Err())
 		case <-time.After(lookEvery):
 		}
 	}

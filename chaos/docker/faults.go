@@ -32,6 +32,7 @@ type fault struct {
 	paused []struck
 	guard  *guard // of what is paused
 	cuts   []*cut
+	ending bool // no cut takes the place of another any more
 
 	restarts *restart.Cycle // nil but in a rolling restart or a crash loop
 	disks    *diskfault.Fault
@@ -83,6 +84,8 @@ func (c *cluster) Inject(ctx context.Context, s chaos.Spec) ([]history.Evidence,
 		evidence, err = c.pause(ctx, f, targets)
 	case chaos.Partition, chaos.OneWay, chaos.Bridge, chaos.AllApart, chaos.ClientsCut, chaos.Flapping, chaos.Reset, chaos.Loss:
 		evidence, err = c.partition(ctx, f, targets)
+	case chaos.Delay, chaos.Bandwidth:
+		evidence, err = c.disturb(ctx, f, targets)
 	case chaos.DiskFull, chaos.SlowDisk, chaos.WriteError, chaos.SyncError, chaos.ReadError, chaos.PowerLoss:
 		evidence, err = c.breakDisks(ctx, f, targets)
 	}
@@ -245,7 +248,11 @@ func (c *cluster) Probe(ctx context.Context, id int) (evidence []history.Evidenc
 		}
 	}
 	for _, k := range cuts {
-		add(k.holds(ctx))
+		if slows(f.spec.Kind) {
+			add(c.stillSlow(ctx, f, k))
+		} else {
+			add(k.holds(ctx))
+		}
 	}
 	add(f.probeDisks(ctx))
 	return evidence, errors.Join(errs...)

@@ -90,17 +90,26 @@ func (c *cluster) partition(ctx context.Context, f *fault, targets []*node) (evi
 func (c *cluster) open(ctx context.Context, f *fault) (evidence []history.Evidence, err error) {
 	f.state.Lock()
 	cuts := f.cuts
+	f.ending = true
 	f.state.Unlock()
 	var mu sync.Mutex
 	err = each(cuts, func(k *cut) error {
+		k.work.Lock()
+		defer k.work.Unlock()
+		k.over = true
 		if !k.begun() {
 			return nil
 		}
 		err := k.order(sidecar.Pass)
-		if err == nil {
+		var passing []history.Evidence
+		switch {
+		case err != nil:
+		case slows(f.spec.Kind):
+			passing, err = c.quick(ctx, f, k)
+		default:
 			err = c.counted(ctx, k, sidecar.Passing)
+			passing = k.evidence("after")
 		}
-		passing := k.evidence("after")
 		// The rules go in any case: a sidecar that is gone has taken them with it, and one that is deaf loses its lease.
 		err = errors.Join(err, c.finish(ctx, k))
 		mu.Lock()
@@ -275,15 +284,15 @@ func (c *cluster) responsive(ctx context.Context, n *node) bool {
 	return err == nil && state.Running && !state.Paused
 }
 
-// cutOff finds a fault that has a partition on a node.
+// cutOff finds a fault that has rules in a node's namespace which nobody sets again in the next.
 func (c *cluster) cutOff(n *node) (int, bool) {
-	return c.findCut(func(k *cut) bool { return k.node == n })
+	return c.findCut(func(k *cut) bool { return k.node == n && !slows(k.spec.Kind) })
 }
 
 // cutBetween finds another cut on the link from a peer to the cut's node, at either end.
 func (c *cluster) cutBetween(k *cut, peer *node) (int, bool) {
 	return c.findCut(func(o *cut) bool {
-		if o.spec.Kind == chaos.Loss || o.spec.Kind == chaos.Reset {
+		if o.spec.Kind == chaos.Loss || o.spec.Kind == chaos.Reset || slows(o.spec.Kind) {
 			return false // which let packets through
 		}
 		return o != k && (o.node == k.node && slices.Contains(o.peers, peer) || o.node == peer && slices.Contains(o.peers, k.node))
@@ -345,15 +354,22 @@ func (c *cluster) rules(k *cut) sidecar.Cut {
 		cut.Reset, cut.Every = true, k.spec.Every
 	case chaos.Flapping:
 		cut.Every = k.spec.Every
+	case chaos.Delay:
+		cut.Shape = sidecar.Shape{Delay: k.spec.By, Jitter: k.spec.Jitter}
+	case chaos.Bandwidth:
+		cut.Shape = sidecar.Shape{BytesPerSecond: k.spec.BytesPerSecond}
+	}
+	if slows(k.spec.Kind) {
+		cut.Queue, cut.Port = uint16(k.spec.ID), kafkaPortNumber
 	}
 	return cut
 }
 
 // way is the one that the cut is of, "" for both. Loss is set at the receiver: a sender's own stack sees what is lost on its way out, and
-// sends it again at once.
+// sends it again at once. So is what slows down: a sender's stack has little under way that has not left its node.
 func (k *cut) way() string {
 	switch k.spec.Kind {
-	case chaos.Loss:
+	case chaos.Loss, chaos.Delay, chaos.Bandwidth:
 		return sidecar.In
 	case chaos.OneWay:
 		return k.spec.Way

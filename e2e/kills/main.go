@@ -38,6 +38,7 @@ var faults = map[string][]string{
 		"kind: pause, target: n2", "kind: partition, target: n2", "kind: partition, target: n2, clients: true", "kind: partition-one-way, target: n2, way: in",
 		"kind: partition-one-way, target: n2, way: out, clients: true", "kind: bridge, target: n1+n2", "kind: all-apart", "kind: partition-clients, target: n2",
 		"kind: flapping-partition, target: n2, every: 300ms", "kind: connection-reset, target: all, every: 200ms",
+		"kind: link-delay, target: n2, by: 50ms, clients: true", "kind: bandwidth, target: n2, bytes_per_second: 5000",
 		"kind: packet-loss, target: n2, ppm: 200000, clients: true",
 		"kind: slow-disk, target: n2, factor: 20", "kind: read-error, target: n2", "kind: disk-full, target: n2", "kind: power-loss, target: n2",
 	},

@@ -64,7 +64,7 @@ func diagnose(ctx context.Context) []finding {
 	found = append(found, engineFindings(ctx)...)
 	for _, k := range []struct{ option, module, what, use string }{
 		{"CONFIG_NF_TABLES", "nf_tables", "nftables", "partitions of containers, where the engine uses this kernel"},
-		{"CONFIG_NET_SCH_NETEM", "sch_netem", "netem", "delay and jitter by the kernel; no fault of this version needs it"},
+		{"CONFIG_NETFILTER_NETLINK_QUEUE", "nfnetlink_queue", "packet queues", "slow links of containers, where the engine uses this kernel"},
 	} {
 		found = append(found, finding{What: k.what, State: "info", Value: kernelOption(k.option, k.module) + "; for " + k.use})
 	}
