@@ -171,7 +171,7 @@ func TestAckedRecordsRefuses(t *testing.T) {
 			s.attempt(9, 2, history.Unknown)
 			s.logs[3][2] = record{producer: 9, seq: 0}
 			s.logs[3][3] = record{producer: 9, seq: 1}
-		}, "acknowledged records at each of the offsets 2 to 3 of orders-0 at 1.002 s (Unix time), of which the first is producer 1.1 sequence 2. But n3 holds other records there, of which the first is producer 9.1 sequence 0", []string{KindInconsistent}},
+		}, "acknowledged records at each of the offsets 2 to 3 of orders-0 at 1.002 s (Unix time), beginning with producer 1.1 sequence 2. But n3 holds other records there, beginning with producer 9.1 sequence 0", []string{KindInconsistent}},
 		{"two acknowledgements of one offset", func(s *ledgerStory) {
 			s.send(3, 1).Produce.Offsets[0] = 0
 			s.ops[0].Node, s.ops[2].Node = 2, 3

@@ -158,7 +158,7 @@ func classWords(class string, n int) string {
 func (a *audit) conflictSentence(c conflict, n int) string {
 	where, other, each := fmt.Sprintf("offset %d", c.offset), "another record", ""
 	if n > 1 {
-		where, other, each = fmt.Sprintf("each of the offsets %d to %d", c.offset, c.offset+int64(n)-1), "other records", ", of which the first is "
+		where, other, each = fmt.Sprintf("each of the offsets %d to %d", c.offset, c.offset+int64(n)-1), "other records", ", beginning with "
 	}
 	one := func(v value) string {
 		record := named(v.producer, v.seq)

@@ -226,7 +226,7 @@ func TestAMetadataStoryLeavesPartitionsOut(t *testing.T) {
 // A fault that ended shortly before the first operation of a violation is told, with how long before; one that ended long before is not.
 func TestAFaultThatHadEndedBeforeAViolationIsTold(t *testing.T) {
 	source, lines := theStory(t, draw(t, stale(t, nil)))
-	wantLines(t, lines, "2. pause of n1 (the raft leader), from 15.000 s, for 3.00 s, ended 3.00 s before", "3. network partition of n2 (a raft follower), from 20.000 s, for 10.0 s")
+	wantLines(t, lines, "2. pause of n1 (the raft leader). From 15.000 s, for 3.00 s, ended 3.00 s before", "3. network partition of n2 (a raft follower). From 20.000 s, for 10.0 s")
 	if strings.Contains(source, "1. pause of n3") {
 		t.Error("a fault that ended 15 s before is told")
 	}

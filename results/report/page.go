@@ -297,7 +297,7 @@ func (c *collected) says(f *history.Fault, about concern) string {
 			leads = append(leads, p.String())
 		}
 	}
-	if len(leads) == 0 {
+	if len(leads) == 0 || len(leads) == 1 && f.Target == "leader("+leads[0]+")" {
 		return words
 	}
 	slices.SortFunc(leads, func(a, b string) int {
@@ -316,6 +316,9 @@ func (c *collected) says(f *history.Fault, about concern) string {
 // upper begins a sentence.
 func upper(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 

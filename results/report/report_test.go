@@ -308,3 +308,11 @@ func TestScanOpAgreesWithTheGeneralReader(t *testing.T) {
 func told(h opHead) string {
 	return fmt.Sprintf("%s %s %d %d %d %s %s %s %s %d %d", h.id, h.client, h.node, h.invoke, h.complete, h.outcome, h.err, h.kind, h.topic, h.partition, h.count)
 }
+
+func TestUpperBeginsASentence(t *testing.T) {
+	for in, want := range map[string]string{"": "", "no fault": "No fault", "über": "Über", "n1": "N1"} {
+		if got := upper(in); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
+}

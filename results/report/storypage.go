@@ -53,7 +53,7 @@ type stepRow struct {
 func (c *collected) storyPages() []storyPage {
 	var out []storyPage
 	for _, s := range c.shown() {
-		p := storyPage{Number: s.number, Checker: s.checker, What: explains(s.checker), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: shortIDs(s.v.Sentence),
+		p := storyPage{Number: s.number, Checker: s.checker, What: upper(explains(s.checker)), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: shortIDs(s.v.Sentence),
 			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults, s.concern()), Evidence: s.v.Evidence, Legend: storyLegend}
 		p.Same, p.SameCount = c.same(s)
 		led := s.partitions(c)
