@@ -41,11 +41,11 @@ func (s *story) operationWords(steps []step) string {
 		}
 	}
 	text := fmt.Sprintf("The violation names %s.", plural(int64(n), "operation"))
+	if len(rowless) == 0 {
+		return text + " Each has rows above, with its id."
+	}
 	if with := n - len(rowless); with > 0 {
 		text += fmt.Sprintf(" %s rows above, with the id.", hasOrHave(with))
-	}
-	if len(rowless) == 0 {
-		return text
 	}
 	text += fmt.Sprintf(" %s none", hasOrHave(len(rowless)))
 	if s.metadata != nil && s.metadata.ok {
