@@ -35,6 +35,7 @@ type Options struct {
 	SnapshotEntries  int64         // raft entries from one snapshot of the metadata to the next, default 10,000
 	NoAutoCreate     bool          // a topic that does not exist stays so
 	Flush            string        // "sync" (default): a record counts when it is on disk; "none": when it is written
+	RetentionCheck   time.Duration // how often a leader looks for segments that a topic's retention has ended, default 30 s
 	Bugs             bugs.Set
 	Seed             uint64
 	Version          string
@@ -106,7 +107,7 @@ func (o Options) complete() (Options, error) {
 			"--fault-shim with the admin server at %q, which is no loopback address", o.AdminListen)
 	}
 	for name, d := range map[string]time.Duration{
-		"election interval": o.ElectionInterval, "session timeout": o.SessionTimeout, "replica lag": o.ReplicaLag,
+		"election interval": o.ElectionInterval, "session timeout": o.SessionTimeout, "replica lag": o.ReplicaLag, "retention check": o.RetentionCheck,
 	} {
 		if d != 0 && d < 100*time.Millisecond {
 			return o, configError("durations are written as 500ms or 12s", "%s %v: must be at least 100ms", name, d)
@@ -180,7 +181,8 @@ func (o Options) config(boot uint64) core.Config {
 		ID: o.ID, Peers: o.ids(), Seed: o.Seed, Boot: boot,
 		Advertise: o.Advertise, Version: o.Version,
 		ElectionInterval: o.ElectionInterval, SessionTimeout: o.SessionTimeout, ReplicaLag: o.ReplicaLag,
-		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Flush: o.Flush, SnapshotEntries: o.SnapshotEntries, Bugs: o.Bugs,
+		InitialLeader: o.InitialLeader, AutoCreate: !o.NoAutoCreate, Flush: o.Flush, SnapshotEntries: o.SnapshotEntries,
+		RetentionCheck: o.RetentionCheck, Bugs: o.Bugs,
 	}
 }
 

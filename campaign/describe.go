@@ -16,12 +16,12 @@ func Describe(s *scenario.Scenario, seed uint64, planted []string) *history.Run 
 		Minimums: s.Minimums, Contract: s.Contract(), Noise: noise(s.Sim),
 	}
 	run.Contract.LossPPM = s.Sim.DropPPM
+	var nodes []int32
+	for id := int32(1); id <= int32(s.Nodes); id++ {
+		nodes = append(nodes, id)
+	}
 	for _, t := range s.Topics {
-		info := history.TopicInfo{Name: t.Name, Partitions: t.Partitions}
-		for id := int32(1); id <= int32(s.Nodes); id++ {
-			info.Replicas = append(info.Replicas, id)
-		}
-		run.RecordTopics = append(run.RecordTopics, info)
+		run.RecordTopics = append(run.RecordTopics, t.Info(nodes))
 	}
 	return run
 }

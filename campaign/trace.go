@@ -205,6 +205,14 @@ func replica(b *history.Partition) string {
 		return ""
 	case b.Cause == "truncation":
 		return fmt.Sprintf("I cut my log of %s: %s", where, state)
+	case b.Cause == history.CauseRetention:
+		return fmt.Sprintf("I look for what retention lets go of %s: log from %d, %s", where, b.LogStart, state)
+	case b.Cause == history.CauseRetained:
+		return fmt.Sprintf("I removed what retention let go of %s: log from %d, %s", where, b.LogStart, state)
+	case b.Cause == history.CauseFollowed:
+		return fmt.Sprintf("I removed what my leader has removed of %s: log from %d, %s", where, b.LogStart, state)
+	case b.Cause == history.CauseRestart:
+		return fmt.Sprintf("I gave up my log of %s, to begin where my leader's begins: log from %d, %s", where, b.LogStart, state)
 	case b.Role == "leader":
 		return fmt.Sprintf("I lead %s in epoch %d, ISR %s: %s", where, b.LeaderEpoch, names(b.ISR, " "), state)
 	case b.Leader > 0:

@@ -18,7 +18,8 @@ type Config struct {
 	Executable       string // process: program whose "broker" command is a node; "" is $SOAK_BROKER_BINARY, or this program
 	ElectionInterval time.Duration
 	SessionTimeout   time.Duration
-	Flush            string // the brokers' flush policy; "": their default
+	Flush            string        // the brokers' flush policy; "": their default
+	RetentionCheck   time.Duration // how often leaders look for what a topic's retention lets go; 0: their default
 	Bugs             []string
 	Seed             uint64
 	ShortLogs        bool // the logs in the run folder leave out what the Sink was told as events: for long runs, which record it compressed

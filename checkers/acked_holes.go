@@ -12,8 +12,8 @@ type stretch struct {
 	op       *piece
 }
 
-// holes finds offsets that a replica passes over below its own high watermark. Without transactions, compaction and retention a log is
-// dense from 0, so such an offset is a record that this replica does not have, whatever the others hold.
+// holes finds offsets that a replica passes over below its own high watermark. Without transactions and compaction a log is
+// dense, from 0 or from where retention has let it begin, so such an offset is a record that this replica does not have, whatever the others hold.
 func (a *audit) holes(r replica) {
 	d := a.checker.drains
 	next, _ := d.read(r)
@@ -38,7 +38,7 @@ func (a *audit) holes(r replica) {
 	}
 	slices.SortStableFunc(held, func(x, y stretch) int { return cmp.Compare(x.from, y.from) })
 	held = append(held, stretch{limit, limit, pieces[len(pieces)-1]})
-	var at int64
+	at := a.checker.kept.gone(r)
 	for _, s := range held {
 		if to := min(s.from, limit); at < to {
 			a.hole(r, at, to, s.op)

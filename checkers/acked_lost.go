@@ -58,6 +58,7 @@ type loss struct {
 // reportLost finds acknowledged records that no replica holds where a consumer can read it.
 func (a *audit) reportLost() {
 	r := a.reading()
+	retired := a.retirement()
 	highest := sync.OnceValue(a.highestRead)
 	conflicting := map[int64]bool{}
 	for _, c := range a.conflicts {
@@ -76,6 +77,10 @@ func (a *audit) reportLost() {
 			seq, at := op.Produce.FirstSeq+uint64(i), offsetOf(op.Produce, i)
 			flags := sent.flags(seq)
 			if flags&flagRead != 0 {
+				continue
+			}
+			if retired.at(at) {
+				a.checker.retired++
 				continue
 			}
 			// On every replica, and no high watermark above it yet: there, though no consumer may read it.
@@ -99,6 +104,30 @@ func (a *audit) reportLost() {
 		}
 	})
 	a.groupLosses(losses)
+}
+
+// retirement is how far the log of each replica may begin late, and how far it was read below its own high watermark.
+type retirement []struct{ gone, settled int64 }
+
+func (a *audit) retirement() (out retirement) {
+	for _, rep := range a.replicas {
+		next, _ := a.checker.drains.read(rep)
+		out = append(out, struct{ gone, settled int64 }{a.checker.kept.gone(rep), min(next, a.checker.drains.high(rep))})
+	}
+	return out
+}
+
+// at reports whether a record that was read nowhere may have gone by retention: some replica may lack it for that, and none was read that should have it. Of a
+// record whose offset is not known that is so wherever anything may have gone.
+func (t retirement) at(offset int64) bool {
+	may := false
+	for _, r := range t {
+		may = may || r.gone > max(offset, 0)
+		if offset >= 0 && r.gone <= offset && offset < r.settled {
+			return false
+		}
+	}
+	return may
 }
 
 // highestRead is each producer's highest sequence that was read back.

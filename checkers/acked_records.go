@@ -30,6 +30,7 @@ type ackedRecords struct {
 	ledger
 	contract   history.Contract
 	unsynced   unsynced
+	kept       *retained
 	exempt     map[partition]string // why nothing is claimed of a partition's records
 	ops        *operations
 	drains     *drains
@@ -39,6 +40,7 @@ type ackedRecords struct {
 
 	acked, failed, unknown           int64
 	unknownVisible, duplicates, read int64
+	retired                          int64 // acknowledged, and gone by retention
 	undecided                        int64 // acknowledged, absent, but not everything was read
 	phantoms                         int64 // not held against anybody, since the history is cut
 
@@ -51,7 +53,7 @@ type ackedRecords struct {
 func newAckedRecords(s *shared) *ackedRecords {
 	ops := s.operations()
 	return &ackedRecords{
-		ledger: ledger{id: AckedRecords}, contract: s.run.Contract, unsynced: newUnsynced(s.run), ops: ops, drains: &ops.drains, sends: map[partition]*sends{},
+		ledger: ledger{id: AckedRecords}, contract: s.run.Contract, unsynced: newUnsynced(s.run), kept: s.retention(), ops: ops, drains: &ops.drains, sends: map[partition]*sends{},
 		tenures: map[partition][]tenure{}, clock: clockOf(s.run),
 	}
 }
@@ -67,6 +69,7 @@ func (c *ackedRecords) partition(p partition) *sends {
 
 func (c *ackedRecords) Event(e *history.Event) {
 	c.unsynced.see(e)
+	c.kept.see(e)
 	if p, ok := e.Body.(*history.Partition); ok {
 		c.partitionEvent(e, p)
 	}
@@ -119,6 +122,10 @@ func (c *ackedRecords) Finish() Verdict {
 	}
 	slices.SortFunc(parts, comparePartitions)
 	c.exempt = c.unsynced.exempt(c.faults)
+	c.kept.judge(c.faults)
+	for i := range c.kept.early {
+		c.violate(c.kept.early[i])
+	}
 	for _, p := range parts {
 		a := audit{checker: c, partition: p, sends: c.partition(p), sent: c.ops.sends(p), replicas: c.drains.replicas(p)}
 		a.run()
@@ -169,7 +176,10 @@ func (c *ackedRecords) judge(unclaimed string) Verdict {
 	if c.phantoms > 0 {
 		missing = append(missing, plural(c.phantoms, "record")+" that nobody is known to have sent, while the history is cut")
 	}
-	holds := fmt.Sprintf("all of %s were read back at their offsets", plural(claimed, "acknowledged record"))
+	holds := fmt.Sprintf("all of %s were read back at their offsets", plural(claimed-c.retired, "acknowledged record"))
+	if c.retired > 0 {
+		holds += fmt.Sprintf("; %d more had gone by their topics' retention", c.retired)
+	}
 	if unclaimed != "" {
 		holds += "; " + unclaimed + "; what was sent to them after that is claimed"
 	}
@@ -185,6 +195,9 @@ func (c *ackedRecords) judge(unclaimed string) Verdict {
 		Measure{Name: "records acknowledged", Seen: c.acked}, Measure{Name: "records failed", Seen: c.failed},
 		Measure{Name: "records with unknown outcome", Seen: c.unknown}, Measure{Name: "of these visible", Seen: c.unknownVisible},
 		Measure{Name: "records read, all replicas", Seen: c.read}, Measure{Name: "duplicates", Seen: c.duplicates})
+	if c.kept.moves > 0 {
+		v.Measures = append(v.Measures, Measure{Name: "log starts that moved", Seen: c.kept.moves}, Measure{Name: "acknowledged records gone by retention", Seen: c.retired})
+	}
 	if exempt > 0 {
 		v.Measures = append(v.Measures, Measure{Name: "acknowledged records of which nothing is claimed", Seen: exempt})
 	}

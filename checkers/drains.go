@@ -52,10 +52,11 @@ func newDrains(run *history.Run, s *spill) drains {
 // piece is one operation of the final read. The operation and its spans may wait in a spill; what all who judge ask of it, its hashes among that, stays.
 type piece struct {
 	From, To, LogEnd, High int64
+	LogStart               int64
 	End                    bool
 	Bad                    []history.BadRecord
 	Stretches              []history.Stretch
-	invoke                 int64
+	invoke, complete       int64
 	first                  int64     // offset of its first span, -1 if it has none
 	holds                  stretchOf // between its lowest and its highest offset
 
@@ -68,8 +69,8 @@ type piece struct {
 
 func (d *drains) piece(op *history.Operation) *piece {
 	o := op.Drain
-	x := &piece{From: o.From, To: o.To, LogEnd: o.LogEnd, High: o.High, End: o.End, Bad: o.Bad, Stretches: o.Stretches,
-		invoke: op.Invoke, first: -1, holds: stretchOf{math.MaxInt64, math.MinInt64}, op: op}
+	x := &piece{From: o.From, To: o.To, LogEnd: o.LogEnd, High: o.High, LogStart: o.LogStart, End: o.End, Bad: o.Bad, Stretches: o.Stretches,
+		invoke: op.Invoke, complete: op.Complete, first: -1, holds: stretchOf{math.MaxInt64, math.MinInt64}, op: op}
 	for i, s := range o.Spans {
 		if i == 0 {
 			x.first = s.Offset

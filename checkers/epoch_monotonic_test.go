@@ -43,6 +43,13 @@ func (s *story) view(node int32, role string, leader, leaderEpoch, partitionEpoc
 	return v
 }
 
+// starts is the same with where the log begins, and why that is told.
+func (s *story) starts(node int32, role string, start, high, end int64, cause string) *history.Partition {
+	v := s.view(node, role, 1, 0, 0, high, end)
+	v.LogStart, v.Cause = start, cause
+	return v
+}
+
 func TestEpochMonotonic(t *testing.T) {
 	elect := func(leader, leaderEpoch, partitionEpoch int32, isr ...int32) history.Apply {
 		return changes("set_partition_leader", change(leader, leaderEpoch, partitionEpoch, isr...))

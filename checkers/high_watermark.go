@@ -14,6 +14,8 @@ const (
 	KindHighBack      = "high-watermark-back"       // on one replica within one boot
 	KindHighBeyondEnd = "high-watermark-beyond-end" // above the replica's own log end
 	KindLeaderShort   = "leader-below-high"         // a later epoch's leader lacks what was below an earlier one's high watermark
+	KindStartAbove    = "log-start-above-high"      // what is not known to be committed was removed from the log's beginning
+	KindStartBack     = "log-start-back"            // on one replica within one boot
 	KindStaleRead     = "stale-read"                // one leader, one epoch, and a later fetch is shown a lower high watermark
 )
 
@@ -118,7 +120,7 @@ func (c *highWatermark) staleOf(t *tape, reads []fetched) {
 }
 
 func (c *highWatermark) replay(b boot) {
-	last := map[lived]*history.Event{}
+	last, decided := map[lived]*history.Event{}, map[lived]*history.Event{}
 	c.lines.walk(b, func(e *history.Event, applied uint64, _ bool) {
 		view, ok := e.Body.(*history.Partition)
 		if !ok || applied == 0 {
@@ -139,14 +141,48 @@ func (c *highWatermark) replay(b boot) {
 					p.partition, e.Node, before.Body.(*history.Partition).HighWatermark, view.HighWatermark, view.Cause),
 			})
 		}
+		if view.Cause == history.CauseRetention {
+			decided[p] = e
+		}
+		c.logStart(p, last[p], decided[p], e)
 		last[p] = e
 		c.ofEpoch(p).add(e, view)
 	})
 }
 
+// logStart asks that a log begins no earlier than it did in this life, and not above the high watermark, neither as it is shown nor as it was when a leader
+// had its disk remove what lies below.
+func (c *highWatermark) logStart(p lived, before, decided, e *history.Event) {
+	view := e.Body.(*history.Partition)
+	if before != nil && view.LogStart == before.Body.(*history.Partition).LogStart {
+		return
+	}
+	by, high := e, view.HighWatermark
+	if view.Cause == history.CauseRetained && decided != nil {
+		by, high = decided, min(high, decided.Body.(*history.Partition).HighWatermark)
+	}
+	if view.LogStart > high {
+		v := Violation{
+			Kind: KindStartAbove, Time: e.Time, Nodes: []int32{e.Node}, Evidence: []string{eventLine(e)},
+			Sentence: fmt.Sprintf("n%d removed the records of %s up to offset %d, above its high watermark %d", e.Node, p.partition, view.LogStart, high),
+		}
+		if by != e {
+			v.Evidence = append([]string{eventLine(by)}, v.Evidence...)
+		}
+		c.violate(v)
+	}
+	if before != nil && view.LogStart < before.Body.(*history.Partition).LogStart && !c.mayCut(view) {
+		c.violate(Violation{
+			Kind: KindStartBack, Time: e.Time, Nodes: []int32{e.Node}, Evidence: []string{eventLine(before), eventLine(e)},
+			Sentence: fmt.Sprintf("the log start of %s on n%d went back from %d to %d within one boot (%s)",
+				p.partition, e.Node, before.Body.(*history.Partition).LogStart, view.LogStart, view.Cause),
+		})
+	}
+}
+
 // mayCut reports whether the contract allows a replica to lose what was below its high watermark.
 func (c *highWatermark) mayCut(view *history.Partition) bool {
-	return (c.run.Contract.Unclean || c.exempt[partition{view.Topic, view.Partition}] != "") && view.Cause == "truncation"
+	return (c.run.Contract.Unclean || c.exempt[partition{view.Topic, view.Partition}] != "") && (view.Cause == "truncation" || view.Cause == history.CauseRestart)
 }
 
 func (c *highWatermark) ofEpoch(p lived) *epochHighs {

@@ -54,6 +54,37 @@ func TestHighWatermark(t *testing.T) {
 			s.created()
 			s.view(2, "follower", 1, 0, 0, 0, 0)
 		}, Holds, "", nil},
+		{"the log start rises", func(s *story) {
+			s.starts(1, "leader", 0, 9, 9, history.CauseRetention)
+			s.starts(1, "leader", 7, 9, 12, history.CauseRetained)
+			s.starts(2, "follower", 5, 8, 9, history.CauseFollowed)
+			s.starts(3, "follower", 7, 7, 7, history.CauseRestart)
+		}, Holds, "", nil},
+		{"the log start is above the high watermark", func(s *story) { s.starts(2, "follower", 6, 5, 9, history.CauseFollowed) },
+			Violated, "n2 removed the records of orders-0 up to offset 6, above its high watermark 5", []string{KindStartAbove}},
+		{"it was when that was decided", func(s *story) {
+			s.starts(1, "leader", 0, 5, 9, history.CauseRetention)
+			s.starts(1, "leader", 7, 8, 12, history.CauseRetained)
+		}, Violated, "n1 removed the records of orders-0 up to offset 7, above its high watermark 5", []string{KindStartAbove}},
+		{"a follower's is not held to an earlier decision of its own", func(s *story) {
+			s.starts(1, "leader", 0, 5, 9, history.CauseRetention)
+			s.starts(1, "follower", 7, 8, 12, history.CauseFollowed)
+		}, Holds, "", nil},
+		{"the log start goes back", func(s *story) {
+			s.starts(2, "follower", 7, 8, 9, history.CauseFollowed)
+			s.starts(2, "follower", 6, 8, 9, "periodic")
+		}, Violated, "the log start of orders-0 on n2 went back from 7 to 6 within one boot (periodic)", []string{KindStartBack}},
+		{"the log start goes back by a restart of the log", func(s *story) {
+			s.starts(2, "follower", 7, 8, 9, history.CauseFollowed)
+			s.starts(2, "follower", 6, 8, 8, history.CauseRestart)
+		}, Violated, "went back from 7 to 6", []string{KindStartBack}},
+		{"across boots the log start may go back", func(s *story) {
+			s.starts(2, "follower", 7, 8, 9, history.CauseFollowed)
+			s.restart(2)
+			s.index--
+			s.created()
+			s.starts(2, "follower", 0, 8, 9, "boot")
+		}, Holds, "", nil},
 		{"above the log's end", func(s *story) { s.view(1, "leader", 1, 0, 0, 6, 5) }, Violated, "above its log end 5", []string{KindHighBeyondEnd}},
 		{"the next leader lacks some", func(s *story) {
 			s.view(1, "leader", 1, 0, 0, 8, 9)

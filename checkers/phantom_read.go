@@ -24,18 +24,22 @@ type phantomRead struct {
 	ops      *operations
 	drains   *drains
 	unsynced unsynced
+	kept     *retained
 	given    map[partition]bool // partitions of which records were given
 	buf      spanBuffer
 
-	records, unknown int64
+	records, unknown, retired int64
 }
 
 func newPhantomRead(s *shared) *phantomRead {
 	ops := s.operations()
-	return &phantomRead{ledger: ledger{id: PhantomRead}, run: s.run, ops: ops, drains: &ops.drains, unsynced: newUnsynced(s.run), given: map[partition]bool{}}
+	return &phantomRead{ledger: ledger{id: PhantomRead}, run: s.run, ops: ops, drains: &ops.drains, unsynced: newUnsynced(s.run), kept: s.retention(), given: map[partition]bool{}}
 }
 
-func (c *phantomRead) Event(e *history.Event) { c.unsynced.see(e) }
+func (c *phantomRead) Event(e *history.Event) {
+	c.unsynced.see(e)
+	c.kept.see(e)
+}
 
 func (c *phantomRead) Operation(op *history.Operation) {
 	c.ops.take(op)
@@ -52,12 +56,13 @@ type finalLog struct {
 	spans []history.Span
 	next  int64
 	end   bool
+	gone  int64 // below it records may be absent, by retention
 }
 
 func (c *phantomRead) finalLogs(p partition, of stretchOf) []finalLog {
 	var out []finalLog
 	for _, r := range c.drains.replicas(p) {
-		l := finalLog{}
+		l := finalLog{gone: c.kept.gone(r)}
 		l.next, l.end = c.drains.read(r)
 		for _, x := range c.drains.pieces[r] {
 			if x.holds.from < of.to && x.holds.to > of.from {
@@ -71,11 +76,14 @@ func (c *phantomRead) finalLogs(p partition, of stretchOf) []finalLog {
 }
 
 // at is how many records from an offset on the log is known to hold or to lack: the same as s does from its i-th on, other ones, or none. Nothing is
-// known where the replica was not read so far.
-func (l *finalLog) at(offset int64, s history.Span) (same, known bool, count int64) {
+// known where the replica was not read so far. What is absent may have retired.
+func (l *finalLog) at(offset int64, s history.Span) (same, known, retired bool, count int64) {
 	rest := s.Offset + int64(s.Count) - offset
 	if offset >= l.next {
-		return false, l.end, rest
+		if offset < l.gone {
+			return false, false, true, min(rest, l.gone-offset)
+		}
+		return false, l.end, false, rest
 	}
 	rest = min(rest, l.next-offset)
 	i, exact := slices.BinarySearchFunc(l.spans, offset, func(x history.Span, at int64) int { return cmp.Compare(x.Offset, at) })
@@ -89,12 +97,15 @@ func (l *finalLog) at(offset int64, s history.Span) (same, known bool, count int
 		if i < len(l.spans) {
 			rest = min(rest, l.spans[i].Offset-offset)
 		}
-		return false, true, rest
+		if offset < l.gone {
+			return false, false, true, min(rest, l.gone-offset)
+		}
+		return false, true, false, rest
 	}
 	x := l.spans[i]
 	rest = min(rest, x.Offset+int64(x.Count)-offset)
 	same = x.Producer == s.Producer && x.Incarnation == s.Incarnation && x.Seq+uint64(offset-x.Offset) == s.Seq+uint64(offset-s.Offset)
-	return same, true, rest
+	return same, true, false, rest
 }
 
 // audit follows one span that a consumer was given through the final logs.
@@ -113,15 +124,20 @@ func (c *phantomRead) audit(t *tape, i int, op *history.Operation, s history.Spa
 	}
 	for offset := s.Offset; offset < limit; {
 		step := limit - offset
-		found, known, above := false, len(logs) > 0, true
+		found, known, above, all := false, true, true, len(logs) > 0
 		for i := range logs {
-			same, knows, count := logs[i].at(offset, s)
+			same, knows, retired, count := logs[i].at(offset, s)
 			step = min(step, count)
-			found, known = found || same, known && knows
+			found, known = found || same, known && (knows || retired)
 			above = above && offset >= logs[i].next
+			all = all && retired
 		}
 		c.records += step
-		wrong := !found && known
+		if all {
+			c.retired += step
+			found = true
+		}
+		wrong := !found && known && len(logs) > 0
 		if !wrong || above != isAbove {
 			tell()
 		}
@@ -201,6 +217,7 @@ func (c *phantomRead) Finish() Verdict {
 	}
 	slices.SortFunc(parts, comparePartitions)
 	exempt := c.unsynced.exempt(c.faults)
+	c.kept.judge(c.faults)
 	unclaimed := unclaimed(exempt, parts)
 	if !c.run.Contract.Unclean {
 		for _, p := range parts {
@@ -216,6 +233,9 @@ func (c *phantomRead) Finish() Verdict {
 		missing = append(missing, c.drains.shortfalls()...)
 	}
 	holds := fmt.Sprintf("all of %s to consumers are in the final log", givenRecords(c.records))
+	if c.retired > 0 {
+		holds += fmt.Sprintf(", but for %s that had gone by their topics' retention", plural(c.retired, "record"))
+	}
 	if unclaimed != "" {
 		if holds += "; " + unclaimed; c.records == 0 {
 			missing = append(missing, unclaimed)

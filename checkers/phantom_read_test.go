@@ -78,6 +78,47 @@ func TestPhantomRead(t *testing.T) {
 			drained(s, 1, true, 10, span(0, 1, 0, 10))
 			drained(s, 2, true, 10, span(0, 2, 0, 10))
 		}, Holds, "", nil},
+		{"it has gone by retention", func(s *story) {
+			s.ages(100)
+			given(s, 10, span(0, 1, 0, 10))
+			s.retires(1, 6, 10)
+			for n := int32(1); n <= 2; n++ {
+				s.starts(n, "follower", 6, 10, 10, history.CauseFollowed)
+				drained(s, n, true, 10, span(6, 1, 6, 4))
+			}
+		}, Holds, "all of 10 records given to consumers are in the final log, but for 6 records that had gone", nil},
+		{"all of it has gone by retention", func(s *story) {
+			s.ages(100)
+			given(s, 10, span(0, 1, 0, 10))
+			s.retires(1, 10, 10)
+			for n := int32(1); n <= 2; n++ {
+				s.starts(n, "follower", 10, 10, 10, history.CauseFollowed)
+				drained(s, n, true, 10)
+			}
+		}, Holds, "but for 10 records", nil},
+		{"more has gone than retention let go", func(s *story) {
+			s.ages(100)
+			given(s, 10, span(0, 1, 0, 10))
+			s.retires(1, 6, 10)
+			for n := int32(1); n <= 2; n++ {
+				s.starts(n, "follower", 6, 10, 10, history.CauseFollowed)
+				drained(s, n, true, 10, span(8, 1, 8, 2))
+			}
+		}, Violated, "2 records of orders-0 from offset 6 on", []string{KindReadChanged}},
+		{"one replica, whose log begins earlier, lacks it", func(s *story) {
+			s.ages(100)
+			given(s, 10, span(0, 1, 0, 10))
+			s.retires(1, 6, 10)
+			drained(s, 1, true, 10, span(6, 1, 6, 4))
+			drained(s, 2, true, 10, span(1, 1, 1, 9))
+		}, Violated, "1 record of orders-0 from offset 0 on", []string{KindReadChanged}},
+		{"it has gone from a topic that keeps its records", func(s *story) {
+			given(s, 10, span(0, 1, 0, 10))
+			for n := int32(1); n <= 2; n++ {
+				s.retires(n, 6, 10)
+				drained(s, n, true, 10, span(6, 1, 6, 4))
+			}
+		}, Violated, "6 records of orders-0 from offset 0 on", []string{KindReadChanged}},
 		{"a replica was not read to its end", func(s *story) {
 			given(s, 10, span(0, 1, 0, 10))
 			drained(s, 1, true, 8, span(0, 1, 0, 8))

@@ -19,6 +19,7 @@ type replicaAgreement struct {
 	ops      *operations
 	drains   *drains
 	unsynced unsynced
+	kept     *retained
 
 	compared, uncompared int64    // records
 	never                []string // pairs of replicas of which no record was compared, though enough of each was read
@@ -30,10 +31,13 @@ const comparable = 2 * 1024
 
 func newReplicaAgreement(s *shared) *replicaAgreement {
 	ops := s.operations()
-	return &replicaAgreement{ledger: ledger{id: ReplicaAgreement}, run: s.run, ops: ops, drains: &ops.drains, unsynced: newUnsynced(s.run)}
+	return &replicaAgreement{ledger: ledger{id: ReplicaAgreement}, run: s.run, ops: ops, drains: &ops.drains, unsynced: newUnsynced(s.run), kept: s.retention()}
 }
 
-func (c *replicaAgreement) Event(e *history.Event) { c.unsynced.see(e) }
+func (c *replicaAgreement) Event(e *history.Event) {
+	c.unsynced.see(e)
+	c.kept.see(e)
+}
 
 func (c *replicaAgreement) Operation(op *history.Operation) { c.ops.take(op) }
 
@@ -127,11 +131,12 @@ func (c *replicaAgreement) partition(replicas []replica) {
 		}
 		before := c.compared
 		c.compare(best, r, of, c.marks(r))
-		c.uncompared += max(0, c.settled(r)-(c.compared-before))
+		from := max(c.kept.gone(best), c.kept.gone(r)) // what retention has let go on one is on both no more
+		c.uncompared += max(0, c.settled(r)-from-(c.compared-before))
 		switch both := min(c.settled(best), c.settled(r)); {
 		case c.compared > before:
 			c.pairs++
-		case both > comparable:
+		case both-from > comparable:
 			c.never = append(c.never, fmt.Sprintf("%s was never compared between n%d and n%d, though both were read up to %d", r.partition, best.node, r.node, both))
 		case both > 0:
 			c.few++
@@ -152,6 +157,7 @@ func (c *replicaAgreement) hashed() (hashes, records bool) {
 
 func (c *replicaAgreement) Finish() Verdict {
 	exempt := c.unsynced.exempt(c.faults)
+	c.kept.judge(c.faults)
 	hashes, records := c.hashed()
 	var all []partition
 	replicated := false
@@ -186,6 +192,8 @@ func (c *replicaAgreement) Finish() Verdict {
 		v.Outcome, v.Reason = NotApplicable, "no record topic has a second replica"
 	case records && !hashes:
 		v.Outcome, v.Reason = NotApplicable, "the final read recorded no hashes of what it read"
+	case c.compared == 0 && c.kept.moves > 0:
+		v.Outcome, v.Reason = NotApplicable, "retention has left nothing that two replicas could be compared by"
 	case c.compared == 0:
 		v.Outcome, v.Reason = Inconclusive, "no two replicas could be compared"
 		if unclaimed(exempt, all) != "" {

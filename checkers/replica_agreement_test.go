@@ -63,6 +63,20 @@ func TestReplicaAgreement(t *testing.T) {
 			read(s, 3, 50, 100, 100, true, other(95))
 		}, Violated, "at the offsets 0 to 19", []string{KindReplicasDiffer, KindReplicasDiffer}},
 		{"the last batch differs", func(s *ledgerStory) { read(s, 3, 0, 100, 100, true, other(95)) }, Violated, "at the offsets 80 to 99", []string{KindReplicasDiffer}},
+		{"the same, where retention has let go of the beginning", func(s *ledgerStory) {
+			s.ages(100)
+			s.retires(1, 60, 100)
+			s.starts(3, "follower", 60, 100, 100, history.CauseFollowed)
+			read(s, 3, 60, 100, 100, true, same)
+			s.ops[len(s.ops)-1].Drain.From = 0
+		}, Holds, "140 records compared", nil},
+		{"one batch differs behind what retention has let go of", func(s *ledgerStory) {
+			s.ages(100)
+			s.retires(1, 60, 100)
+			s.starts(3, "follower", 60, 100, 100, history.CauseFollowed)
+			read(s, 3, 60, 100, 100, true, other(85))
+			s.ops[len(s.ops)-1].Drain.From = 0
+		}, Violated, "at the offsets 80 to 99", []string{KindReplicasDiffer}},
 		{"a hole", func(s *ledgerStory) {
 			read(s, 3, 0, 100, 100, true, same)
 			d := s.ops[len(s.ops)-1].Drain

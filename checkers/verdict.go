@@ -125,6 +125,15 @@ type shared struct {
 	ops   *operations
 	told  *views
 	acked *ackedRecords
+	kept  *retained
+}
+
+// retention is which records may be gone because their topics asked for it.
+func (s *shared) retention() *retained {
+	if s.kept == nil {
+		s.kept = newRetained(s)
+	}
+	return s.kept
 }
 
 // seen is what nodes said of their replicas and entries.

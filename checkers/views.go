@@ -157,7 +157,8 @@ func (t *eventTape) encode(b []byte, e *history.Event) []byte {
 		b = binary.AppendVarint(b, int64(id))
 	}
 	b = binary.AppendVarint(b, p.HighWatermark)
-	return binary.AppendVarint(b, p.LogEnd-p.HighWatermark)
+	b = binary.AppendVarint(b, p.LogEnd-p.HighWatermark)
+	return binary.AppendVarint(b, p.LogStart)
 }
 
 // decode answers false if the visitor did.
@@ -198,5 +199,6 @@ func (t *eventTape) next(d *decoder, before *int64) *history.Event {
 	}
 	p.HighWatermark = d.int()
 	p.LogEnd = p.HighWatermark + d.int()
+	p.LogStart = d.int()
 	return e
 }

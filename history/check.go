@@ -76,8 +76,8 @@ func (d *DrainOp) check() error {
 	if d.Partition < 0 || d.Partition > maxPartition {
 		return fmt.Errorf("partition %d", d.Partition)
 	}
-	if d.From < 0 || d.To < 0 {
-		return fmt.Errorf("offsets from %d to %d", d.From, d.To)
+	if d.From < 0 || d.To < 0 || d.LogStart < 0 {
+		return fmt.Errorf("offsets from %d to %d, log start %d", d.From, d.To, d.LogStart)
 	}
 	for _, s := range d.Stretches {
 		if s.From < 0 || s.To <= s.From {

@@ -324,6 +324,7 @@ func (f *fields) partition(b *Partition) {
 	f.optInts("isr", b.ISR)
 	f.int("high_watermark", b.HighWatermark)
 	f.int("log_end", b.LogEnd)
+	f.optInt("log_start", b.LogStart)
 	f.optStr("cause", b.Cause)
 }
 

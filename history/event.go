@@ -166,8 +166,17 @@ type Partition struct {
 	ISR            []int32 `json:"isr,omitempty"`
 	HighWatermark  int64   `json:"high_watermark"`
 	LogEnd         int64   `json:"log_end"`
-	Cause          string  `json:"cause,omitempty"` // "change", "boot", "truncation", "periodic"
+	LogStart       int64   `json:"log_start,omitempty"` // first offset; above 0 once retention has removed records
+	Cause          string  `json:"cause,omitempty"`     // "change", "boot", "truncation", "periodic", or one of the following
 }
+
+// Causes of a Partition event that have to do with where a log begins.
+const (
+	CauseRetention = "retention" // a leader has asked its disk to remove what retention lets go: state and time are those that it decided by
+	CauseRetained  = "retained"  // that is done, and the log begins later
+	CauseFollowed  = "followed"  // a follower's log begins later, as its leader's does
+	CauseRestart   = "restart"   // a follower has given up all of its log, and begins where its leader's begins
+)
 
 // Session is a change in one node's session table.
 type Session struct {

@@ -79,13 +79,14 @@ type AutoCreateOp struct {
 type DrainOp struct {
 	Topic     string      `json:"topic"`
 	Partition int32       `json:"partition"`
-	Replica   int32       `json:"replica"`         // node read from
-	From      int64       `json:"from"`            // first offset asked
-	To        int64       `json:"to"`              // next offset to read after this piece
-	LogEnd    int64       `json:"log_end"`         // log end offset of that replica as known at the end of this piece, -1 unknown
-	High      int64       `json:"high"`            // high watermark as it answered
-	End       bool        `json:"end,omitempty"`   // the replica was read to its end
-	Spans     []Span      `json:"spans,omitempty"` // what was read, in offset order
+	Replica   int32       `json:"replica"`             // node read from
+	From      int64       `json:"from"`                // first offset asked
+	To        int64       `json:"to"`                  // next offset to read after this piece
+	LogEnd    int64       `json:"log_end"`             // log end offset of that replica as known at the end of this piece, -1 unknown
+	High      int64       `json:"high"`                // high watermark as it answered
+	LogStart  int64       `json:"log_start,omitempty"` // the highest log start that it answered with: what lies below it could not be read, or not any more
+	End       bool        `json:"end,omitempty"`       // the replica was read to its end
+	Spans     []Span      `json:"spans,omitempty"`     // what was read, in offset order
 	Bad       []BadRecord `json:"bad,omitempty"`
 	Stretches []Stretch   `json:"stretches,omitempty"` // the bytes of what was read, in offset order
 }

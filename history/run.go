@@ -54,7 +54,15 @@ type TopicInfo struct {
 	Name       string  `json:"name"`
 	Partitions int32   `json:"partitions,omitempty"`
 	Replicas   []int32 `json:"replicas,omitempty"` // broker ids that the drain must read
+
+	// What the topic asked for when it was created. Where both of the first two are 0, it keeps its records for ever.
+	RetentionMillis int64 `json:"retention_ms,omitempty"`    // records older than this may go
+	RetentionBytes  int64 `json:"retention_bytes,omitempty"` // the oldest of a partition's may go while as many bytes stay
+	SegmentBytes    int64 `json:"segment_bytes,omitempty"`
 }
+
+// KeepsAll reports whether a topic keeps its records for ever.
+func (t *TopicInfo) KeepsAll() bool { return t.RetentionMillis == 0 && t.RetentionBytes == 0 }
 
 type Machine struct {
 	OS     string `json:"os,omitempty"`

@@ -150,7 +150,7 @@ func (r *run) drive(ctx context.Context) error {
 		NewCluster: func(sink chaos.Sink) (chaos.Cluster, error) {
 			return r.o.cluster(chaos.Config{
 				RunID: r.desc.ID, Nodes: r.plan.Nodes, Dir: r.folder.Path(), Work: filepath.Join(os.TempDir(), "soak-"+r.desc.ID[:8]),
-				ElectionInterval: r.plan.ElectionInterval, SessionTimeout: r.plan.SessionTimeout, Flush: r.plan.Flush, Bugs: r.o.Bugs,
+				ElectionInterval: r.plan.ElectionInterval, SessionTimeout: r.plan.SessionTimeout, Flush: r.plan.Flush, RetentionCheck: r.plan.RetentionCheck, Bugs: r.o.Bugs,
 				Seed: r.desc.Seed, DiskFaults: true, Sink: sink,
 				Logf: func(format string, args ...any) { r.t.Logf("soaktest: "+format, args...) },
 			})

@@ -49,6 +49,7 @@ func newFlags() *flags {
 	s.Int64Var(&o.SnapshotEntries, "snapshot-entries", 0, "store the metadata as a snapshot, and drop raft entries, after so many of them (default 10000)")
 	s.BoolVar(&o.NoAutoCreate, "no-auto-create", false, "do not create topics that a client merely asks for")
 	s.StringVar(&o.Flush, "flush", core.FlushSync, "sync: records are on disk before they count as replicated; none: they are left to the kernel, as Kafka does it")
+	s.DurationVar(&o.RetentionCheck, "retention-check", 0, "how often a leader looks for what a topic's retention lets go (default 30s)")
 	s.StringSliceVar(&f.bugs, "bug", nil, "switch a planted bug on (repeatable; `soak bugs` lists them)")
 	s.Uint64Var(&f.seed, "seed", 0, "seed of every random value (default: a random one)")
 	s.StringVar(&o.AdminListen, "admin-listen", "127.0.0.1:9644", "HOST:PORT of health, status, metrics and profiles; empty: none")

@@ -304,7 +304,7 @@ func (n *Node) tell(r *replica, cause string) {
 	}
 	n.emit(&history.Partition{
 		Topic: r.topic.Name, Partition: r.id.Partition, Role: r.role.String(), Leader: r.state.Leader, LeaderEpoch: r.state.LeaderEpoch,
-		PartitionEpoch: r.state.PartitionEpoch, ISR: slices.Clone(r.state.ISR), HighWatermark: r.hw, LogEnd: r.end, Cause: cause,
+		PartitionEpoch: r.state.PartitionEpoch, ISR: slices.Clone(r.state.ISR), HighWatermark: r.hw, LogEnd: r.end, LogStart: r.start, Cause: cause,
 	})
 }
 

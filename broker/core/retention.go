@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"soak/broker/partlog/producers"
+	"soak/history"
 )
 
 // Retention: a leader has the disk remove whole segments from the beginning of its log, by age and size as the topic's configuration says, and never
@@ -37,8 +38,9 @@ func (n *Node) checkRetention() {
 		if ms := r.configNumber("retention.ms", -1); ms >= 0 {
 			keep.Before = max(n.now/int64(time.Millisecond)-ms, 0)
 		}
-		if keep.Before > 0 || keep.Bytes >= 0 {
-			n.retain(r, keep)
+		if (keep.Before > 0 || keep.Bytes >= 0) && !r.retaining {
+			n.tell(r, history.CauseRetention)
+			n.retain(r, keep, history.CauseRetained)
 		}
 	}
 	n.after(n.cfg.RetentionCheck, n.checkRetention)
@@ -48,21 +50,19 @@ func (n *Node) checkRetention() {
 func (n *Node) retainUntil(r *replica, start int64) {
 	if start > r.leaderStart && start <= r.hw && r.onDisk && !r.retaining {
 		r.leaderStart = start
-		n.retain(r, Retention{Below: start, Until: start, Bytes: -1})
+		n.retain(r, Retention{Below: start, Until: start, Bytes: -1}, history.CauseFollowed)
 	}
 }
 
-// retain has the disk remove segments, and takes note of where the log begins then.
-func (n *Node) retain(r *replica, keep Retention) {
-	if r.retaining {
-		return
-	}
+// retain has the disk remove segments, and takes note of where the log begins then. Another one must not be under way.
+func (n *Node) retain(r *replica, keep Retention, cause string) {
 	r.retaining = true
 	n.submit(DiskOp{Kind: OpLogRetain, Part: r.id, Retain: keep}, func(d *DiskDone) {
 		r.retaining = false
 		if !r.deleted && d.End > r.start {
 			r.beginAt(d.End)
 			n.touch(r)
+			n.tell(r, cause)
 		}
 	})
 }
@@ -82,16 +82,17 @@ func (l *replicaLog) beginAt(start int64) {
 }
 
 // restartLog gives up all of a follower's log and has it begin at its leader's start. The leader has told that all below is gone, and was committed
-// before that: so this replica is not in the ISR, or has nothing that was.
+// before that: so this replica is not in the ISR, or has nothing that was. The high watermark is the start, as in Kafka, before the disk has confirmed the empty log:
+// nothing stands below it that could be missing.
 func (n *Node) restartLog(r *replica, start int64) {
 	r.cutAt(r.start)
-	r.start, r.end, r.epochs = start, start, nil
+	r.start, r.end, r.hw, r.epochs = start, start, start, nil
 	r.leaderStart = start
 	r.producers = producers.New(0)
 	r.onDisk = true
 	n.write(r, &logWrite{end: start}, DiskOp{Kind: OpLogRestart, Offset: start})
 	n.touch(r)
-	n.tell(r, "restart")
+	n.tell(r, history.CauseRestart)
 }
 
 // dropBelow forgets the batches that end at or below offset.

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"soak/broker/partlog/batch/batchtest"
+	"soak/history"
 )
 
 // configured creates a topic of one partition whose leader is the controller, with configurations.
@@ -148,6 +149,43 @@ func TestRetentionIsOffByDefault(t *testing.T) {
 	}
 }
 
+// A leader tells what it decides by before it has its disk do it, and every replica where its log begins once that is done: a checker judges by both.
+func TestLogStartsAreTold(t *testing.T) {
+	c := newTestCluster(t, 0, quick)
+	c.waitReady()
+	produceNow(c, configured(c, "orders", "retention.ms", "5000"), "orders", "a", "b")
+	c.run(3 * time.Second)
+	produceNow(c, part(c, "orders").Leader, "orders", "c") // followers keep their last segment
+	c.until(20*time.Second, "all logs begin behind them", func() bool { return slices.Equal(starts(c, "orders"), []int64{2, 2, 2}) })
+	causes := map[string]int{}
+	for id := int32(1); id <= 3; id++ {
+		var decided *history.Partition
+		for _, e := range c.events {
+			p, ok := e.Body.(*history.Partition)
+			if !ok || e.Node != id || p.Topic != "orders" {
+				continue
+			}
+			if p.Cause == history.CauseRetention {
+				decided = p
+			}
+			if p.LogStart == 0 {
+				continue
+			}
+			causes[p.Cause]++
+			if p.LogStart != 2 || p.HighWatermark != 3 {
+				t.Errorf("n%d told %+v", id, p)
+			}
+			if p.Cause == history.CauseRetained && (decided == nil || decided.Role != "leader" || decided.LogStart != 0 || decided.HighWatermark != 3 || decided.LogEnd != 3) {
+				t.Errorf("n%d decided by %+v", id, decided)
+			}
+			break
+		}
+	}
+	if n := causes[history.CauseRetained]; n == 0 || n+causes[history.CauseFollowed] != 3 {
+		t.Errorf("log starts were told with the causes %v", causes)
+	}
+}
+
 // What a member of the ISR does not have stays, however old it is: it is above the high watermark.
 func TestRetentionStopsAtTheHighWatermark(t *testing.T) {
 	c := newTestCluster(t, 0, func(x *Config) { quick(x); x.SessionTimeout, x.ReplicaLag = time.Hour, time.Hour })
@@ -192,5 +230,17 @@ func TestAFollowerBelowTheLogStart(t *testing.T) {
 	c.until(10*time.Second, "it is in the ISR again", func() bool { return len(part(c, "orders").ISR) == 3 })
 	if r := replicaAt(c, gone, "orders"); r.start != 12 || r.end != 13 || r.durable != 13 {
 		t.Errorf("n%d's log holds %d to %d, durable to %d", gone, r.start, r.end, r.durable)
+	}
+	restarted := false
+	for _, e := range c.events {
+		if p, ok := e.Body.(*history.Partition); ok && e.Node == gone && p.Cause == history.CauseRestart {
+			restarted = true
+			if p.LogStart != 12 || p.HighWatermark != 12 || p.LogEnd != 12 {
+				t.Errorf("n%d began anew with %+v", gone, p)
+			}
+		}
+	}
+	if !restarted {
+		t.Errorf("n%d has not told that it began anew", gone)
 	}
 }

@@ -330,6 +330,9 @@ func (c *cluster) arguments(n *node) []string {
 	if c.cfg.Flush != "" {
 		args = append(args, "--flush", c.cfg.Flush)
 	}
+	if c.cfg.RetentionCheck > 0 {
+		args = append(args, "--retention-check", c.cfg.RetentionCheck.String())
+	}
 	for _, bug := range c.cfg.Bugs {
 		args = append(args, "--bug", bug)
 	}

@@ -17,9 +17,9 @@ const (
 	coreProducer = uint32(1 << 20)
 	ownerCore    = "core"
 
-	// coreConfig is what a core is asked to change. Nobody reads it, and no value is below an hour: no broker would delete for it.
-	coreConfig      = "retention.ms"
-	firstCoreConfig = 7_200_000
+	// coreConfig is what a core is asked to change. Nobody reads it, and every value is above the default: no broker refuses or deletes anything for it.
+	coreConfig      = "max.message.bytes"
+	firstCoreConfig = 1<<20 + 1
 )
 
 // core is the liveness phase: the others are broken, all else is healed, and then the core must serve.

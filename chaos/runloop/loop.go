@@ -168,7 +168,7 @@ func (l *Loop) Phases() []history.Phase { return append([]history.Phase(nil), l.
 func (l *Loop) Topics() []history.TopicInfo {
 	var out []history.TopicInfo
 	for _, t := range l.s.Topics {
-		out = append(out, history.TopicInfo{Name: t.Name, Partitions: t.Partitions, Replicas: l.nodes()})
+		out = append(out, t.Info(l.nodes()))
 	}
 	return out
 }

@@ -103,7 +103,7 @@ func (u *setup) ask(now int64) *history.Operation {
 		op.Node = int32(u.node%u.s.Nodes + 1)
 		op.Meta = &history.MetaOp{
 			Kind: history.MetaCreate, Name: t.Name, Owner: ownerSetup, Partitions: t.Partitions, Replication: t.Replication,
-			Configs: map[string]string{"min.insync.replicas": strconv.Itoa(int(t.MinInsyncReplicas))},
+			Configs: t.Configs(),
 		}
 	} else {
 		op.Node = int32(u.seenBy%u.s.Nodes + 1)

@@ -18,6 +18,9 @@ func (s *Scenario) YAML() []byte {
 	if s.Flush != "" {
 		p("flush: %s\n", s.Flush)
 	}
+	if s.RetentionCheck > 0 {
+		p("retention_check: %s\n", s.RetentionCheck)
+	}
 	p("intervals: %d\n", s.Intervals)
 	if s.Duration > 0 {
 		p("duration: %s\n", s.Duration)
@@ -25,7 +28,7 @@ func (s *Scenario) YAML() []byte {
 	p("steady: %d\n", s.Steady)
 	p("topics:\n")
 	for _, t := range s.Topics {
-		p("  - {name: %s, partitions: %d, replication: %d, min_insync_replicas: %d}\n", strconv.Quote(t.Name), t.Partitions, t.Replication, t.MinInsyncReplicas)
+		t.yaml(p)
 	}
 	s.workloadsYAML(p)
 	s.Sim.yaml(p)

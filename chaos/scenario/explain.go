@@ -23,7 +23,7 @@ func (s *Scenario) Explain() []string {
 	}
 	p("  %d nodes; election interval %s, session time-out %s; %s", s.Nodes, s.ElectionInterval, s.SessionTimeout, flush)
 	for _, t := range s.Topics {
-		p("  topic %s: %d partitions, %d replicas, at least %d in sync", t.Name, t.Partitions, t.Replication, t.MinInsyncReplicas)
+		p("  %s", t.words())
 	}
 	p("")
 	p("load")

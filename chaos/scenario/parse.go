@@ -62,7 +62,7 @@ func syntaxError(file string, err error) *Error {
 }
 
 func (r *reader) scenario(n ast.Node) *Scenario {
-	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout", "flush",
+	o := r.object(n, "the scenario", "name", "description", "nodes", "election_interval", "session_timeout", "flush", "retention_check",
 		"intervals", "duration", "steady", "topics", "workloads", "sim", "faults", "mix", "liveness", "minimums")
 	base := filepath.Base(r.file)
 	s := &Scenario{
@@ -89,6 +89,7 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 	if s.Flush = o.word("flush", []string{flushSync, FlushNone}); s.Flush == flushSync {
 		s.Flush = ""
 	}
+	s.RetentionCheck = o.duration("retention_check", 0, minRetentionCheck, maxInterval)
 	if !s.fits() {
 		r.fail(o.at("duration"), "leave one of the two out", "the scenario: %d intervals of %s do not fit into %s", s.Intervals, s.ElectionInterval, s.Duration)
 	}
@@ -132,28 +133,6 @@ func plainName(name string) bool {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
 	}
 	return ok
-}
-
-func (r *reader) topic(n ast.Node, what string, s *Scenario) Topic {
-	o := r.object(n, what, "name", "partitions", "replication", "min_insync_replicas")
-	t := Topic{
-		Name:        o.text("name", ""),
-		Partitions:  int32(o.number("partitions", 1, 1, 256)),
-		Replication: int16(o.number("replication", s.Nodes, 1, maxNodes)),
-	}
-	t.MinInsyncReplicas = int16(o.number("min_insync_replicas", min(2, int(t.Replication)), 1, int(t.Replication)))
-	if !plainName(t.Name) || strings.HasPrefix(t.Name, "meta-") || strings.HasPrefix(t.Name, "auto-") || strings.HasPrefix(t.Name, "__") {
-		r.fail(o.at("name"), "letters, digits, dots, dashes and underscores; meta-, auto- and __ are taken", "%s: name: %q cannot be a record topic's name", what, t.Name)
-	}
-	for _, other := range s.Topics {
-		if other.Name == t.Name {
-			r.fail(o.at("name"), "", "%s: name: there are two topics %q", what, t.Name)
-		}
-	}
-	if int(t.Replication) != s.Nodes {
-		r.fail(o.at("replication"), "leave it out", "%s: replication: %d is not the number of nodes (%d): record topics have a replica on every node in this version", what, t.Replication, s.Nodes)
-	}
-	return t
 }
 
 func (r *reader) workloads(n ast.Node) Workloads {

@@ -24,6 +24,7 @@ type Scenario struct {
 	ElectionInterval time.Duration // period of the leader-election service
 	SessionTimeout   time.Duration // of a broker's session; at least 500 ms
 	Flush            string        // the brokers' flush policy: "" (every record is synced before it counts) or "none"
+	RetentionCheck   time.Duration // how often leaders look for what a topic's retention lets go; 0: the brokers' own 30 s
 	Intervals        int           // interval checks to count from the end of start; 0 only with a Duration
 	Duration         time.Duration // 0, or: the run ends after this long, counted from the end of start
 	Steady           int           // interval checks to count before the first fault
@@ -40,14 +41,6 @@ type Scenario struct {
 const FlushNone = "none"
 
 const flushSync = "sync" // as a person may write it
-
-// Topic is a record topic. It is replicated to every node, so that the drain can read each replica.
-type Topic struct {
-	Name              string
-	Partitions        int32
-	Replication       int16
-	MinInsyncReplicas int16
-}
 
 // Workloads says what clients do. A zero rate switches one off.
 type Workloads struct {

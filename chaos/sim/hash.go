@@ -74,6 +74,7 @@ func (h *hasher) event(e *history.Event) {
 		h.nodes(b.ISR)
 		h.int(b.HighWatermark)
 		h.int(b.LogEnd)
+		h.logStart(b.LogStart)
 		h.text(b.Cause)
 	case *history.Apply:
 		h.kind(2)
@@ -229,6 +230,7 @@ func (h *hasher) operation(op *history.Operation) {
 		h.int(d.LogEnd)
 		h.int(d.High)
 		h.flag(d.End)
+		h.logStart(d.LogStart)
 		h.read(d.Spans, d.Bad)
 		h.int(int64(len(d.Stretches)))
 		for _, s := range d.Stretches {
@@ -246,6 +248,14 @@ func (h *hasher) operation(op *history.Operation) {
 		h.int(c.To)
 		h.int(c.High)
 		h.read(c.Spans, c.Bad)
+	}
+}
+
+// logStart leaves out a log start of 0: runs without retention hash to what they did before there was any.
+func (h *hasher) logStart(at int64) {
+	if at != 0 {
+		h.text("log_start")
+		h.int(at)
 	}
 }
 

@@ -24,12 +24,13 @@ func judged(t *testing.T, s *scenario.Scenario, seed uint64, planted ...bugs.Set
 		ElectionInterval: int64(s.ElectionInterval), SessionTimeout: int64(s.SessionTimeout), Minimums: s.Minimums,
 		Contract: history.Contract{Acks: -1, MinISR: 2, Flush: cmp.Or(s.Flush, "sync")},
 	}
+	var nodes []int32
+	for id := range int32(s.Nodes) {
+		nodes = append(nodes, id+1)
+	}
+	run.Contract.ValueBytes = s.Workloads.Produce.ValueBytes
 	for _, topic := range s.Topics {
-		info := history.TopicInfo{Name: topic.Name, Partitions: topic.Partitions}
-		for id := range int32(s.Nodes) {
-			info.Replicas = append(info.Replicas, id+1)
-		}
-		run.RecordTopics = append(run.RecordTopics, info)
+		run.RecordTopics = append(run.RecordTopics, topic.Info(nodes))
 		run.Contract.MinISR = min(run.Contract.MinISR, int(topic.MinInsyncReplicas))
 	}
 	feed := checkers.NewFeeder(run)

@@ -171,7 +171,7 @@ func (s *sim) config(n *node) core.Config {
 	c := core.Config{
 		ID: n.id, Seed: s.seed, Boot: n.boot, Advertise: fmt.Sprintf("127.0.0.1:%d", 9090+n.id), Version: version.Version,
 		ElectionInterval: sc.ElectionInterval, SessionTimeout: sc.SessionTimeout, AutoCreate: true, Flush: sc.Flush, Bugs: s.o.Bugs,
-		SnapshotEntries: s.mix.SnapshotEntries,
+		SnapshotEntries: s.mix.SnapshotEntries, RetentionCheck: sc.RetentionCheck,
 	}
 	for id := 1; id < len(s.nodes); id++ {
 		c.Peers = append(c.Peers, int32(id))

@@ -175,7 +175,7 @@ var partitionKey = regexp.MustCompile(`-\d+$`)
 
 // noise is what a node logs all the time.
 func noise(event, cause, msg string) bool {
-	return msg == "stats" || cause == "periodic" || event == "read" || event == "state_hash" || event == "apply" || event == "claim"
+	return msg == "stats" || cause == "periodic" || cause == history.CauseRetention || event == "read" || event == "state_hash" || event == "apply" || event == "claim"
 }
 
 func readLogLine(line []byte, at int64, node int32) (logLine, bool) {

@@ -179,3 +179,43 @@ func TestAPieceEndsAfterItsFetches(t *testing.T) {
 		t.Errorf("%q, %+v; want ok with one record of each fetch", op.Outcome, d)
 	}
 }
+
+// A piece that asks for what retention has removed goes on where the log begins, and says so; and again if the log start moves meanwhile.
+func TestAPieceGoesOnAtTheLogStart(t *testing.T) {
+	op := &history.Operation{ID: "d1", Drain: &history.DrainOp{Topic: "orders", Partition: 3, Replica: 1, LogStart: 3}}
+	p := NewPiece(op, 0xfeed)
+	for i, step := range []struct {
+		at, start int64
+		code      int16
+		records   []byte
+	}{
+		{0, 40, CodeOffsetOutOfRange, nil},
+		{40, 40, CodeNone, batchAt(40, []byte("x"))},
+		{41, 50, CodeOffsetOutOfRange, nil},
+		{50, 50, CodeNone, nil},
+	} {
+		if at := p.Request().(*kmsg.FetchRequest).Topics[0].Partitions[0].FetchOffset; at != step.at {
+			t.Fatalf("step %d asks for offset %d, want %d", i, at, step.at)
+		}
+		resp := kmsg.NewPtrFetchResponse()
+		rp := kmsg.NewFetchResponseTopicPartition()
+		rp.ErrorCode, rp.LogStartOffset, rp.RecordBatches, rp.HighWatermark = step.code, step.start, step.records, 50
+		resp.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{rp}}}
+		if over := p.Answer(resp); over != (i == 3) {
+			t.Fatalf("step %d: over %v", i, over)
+		}
+	}
+	if d := op.Drain; op.Outcome != history.OK || d.From != 0 || d.To != 50 || d.LogStart != 50 || d.LogEnd != 50 || !d.End || len(d.Bad) != 1 {
+		t.Errorf("%q, %+v", op.Outcome, d)
+	}
+	// Above its end a log has no beginning to go on at.
+	op = &history.Operation{ID: "d2", Drain: &history.DrainOp{Topic: "orders", Partition: 3, Replica: 1, From: 60}}
+	p = NewPiece(op, 0xfeed)
+	resp := kmsg.NewPtrFetchResponse()
+	rp := kmsg.NewFetchResponseTopicPartition()
+	rp.ErrorCode, rp.LogStartOffset = CodeOffsetOutOfRange, 40
+	resp.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{rp}}}
+	if !p.Answer(resp) || op.Outcome != history.Failed {
+		t.Errorf("%q, %+v", op.Outcome, op.Drain)
+	}
+}

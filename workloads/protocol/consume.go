@@ -69,8 +69,8 @@ func NewReading(topic string, partition int32) Reading {
 // Given takes what a node answered to a fetch that was sent in a leader epoch, when acked was the highest offset known acknowledged in
 // the partition (-1: none). It goes on to the next offset, and returns what is to be recorded: an operation with node, results and outcome, nil if
 // there is nothing. An answer without records is recorded only if it says something: a high watermark other than the last
-// recorded, another leader or epoch, or one that does not reach past acked. Where the log ends before what was read of it, the next fetch reads it from
-// its start. If trust is false, the node is not to be asked again before the metadata is fresh.
+// recorded, another leader or epoch, or one that does not reach past acked. Where the log begins above what
+// was asked for, or ends before it, the next fetch reads it from its start, as a consumer does with auto.offset.reset=earliest. If trust is false, the node is not to be asked again before the metadata is fresh.
 func (r *Reading) Given(node, epoch int32, acked int64, resp *kmsg.FetchResponseTopicPartition, runHash uint64) (op *history.Operation, trust bool) {
 	if StaleLeader(resp.ErrorCode) {
 		return nil, false
@@ -85,9 +85,10 @@ func (r *Reading) Given(node, epoch int32, acked int64, resp *kmsg.FetchResponse
 	}
 	code := ConsumeAnswer(op, resp, runHash)
 	if op.Outcome != history.OK {
-		reset := code == CodeOffsetOutOfRange && r.Offset > 0
+		start := max(resp.LogStartOffset, 0) // brokers that leave it unsaid here keep a log from 0, as far as is known
+		reset := code == CodeOffsetOutOfRange && r.Offset != start
 		if reset {
-			r.Offset = 0
+			r.Offset = start
 		}
 		return op, reset
 	}

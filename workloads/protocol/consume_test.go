@@ -73,6 +73,16 @@ func TestReadingRecordsWhatSaysSomething(t *testing.T) {
 			t.Errorf("%d, %s (-want +got):\n%s", i, step.name, d)
 		}
 	}
+	// Below a log start that has moved it goes on there, as with auto.offset.reset=earliest: whether it had read nothing yet, or was left behind.
+	for _, from := range []int64{0, 5} {
+		r = NewReading("orders", 0)
+		r.Offset = from
+		rp := kmsg.NewFetchResponseTopicPartition()
+		rp.ErrorCode, rp.HighWatermark, rp.LogStartOffset = CodeOffsetOutOfRange, -1, 40
+		if op, trust := r.Given(1, 0, -1, &rp, run); op == nil || op.Outcome != history.Failed || op.Consume.From != from || !trust || r.Offset != 40 {
+			t.Errorf("refused at offset %d below the log start: %+v, trusted %v, then offset %d", from, op, trust, r.Offset)
+		}
+	}
 	// A log that does not even have its start is no reason to ask again at once.
 	r = NewReading("orders", 0)
 	rp := kmsg.NewFetchResponseTopicPartition()

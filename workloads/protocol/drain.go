@@ -38,7 +38,7 @@ type Piece struct {
 // NewPiece begins a drain operation, forgetting whatever an earlier attempt has left in it.
 func NewPiece(op *history.Operation, runHash uint64) Piece {
 	d := op.Drain
-	d.To, d.LogEnd, d.High, d.End, d.Spans, d.Bad, d.Stretches = d.From, -1, -1, false, nil, nil, nil
+	d.To, d.LogEnd, d.High, d.LogStart, d.End, d.Spans, d.Bad, d.Stretches = d.From, -1, -1, 0, false, nil, nil, nil
 	return Piece{op: op, runHash: runHash}
 }
 
@@ -92,10 +92,15 @@ func (p *Piece) take(answer kmsg.Response) error {
 		return ErrNotAnswered
 	}
 	rp := &resp.Topics[0].Partitions[0]
+	if rp.ErrorCode == CodeOffsetOutOfRange && rp.LogStartOffset > d.To {
+		d.LogStart, d.To = rp.LogStartOffset, rp.LogStartOffset // retention has removed what was asked for: there the log goes on
+		return nil
+	}
 	if rp.ErrorCode != CodeNone {
 		return &BrokerError{rp.ErrorCode}
 	}
-	if p.fetches > 0 && d.To > d.High && rp.HighWatermark > d.High {
+	d.LogStart = max(d.LogStart, rp.LogStartOffset)
+	if d.High >= 0 && d.To > d.High && rp.HighWatermark > d.High {
 		cutBack(d, max(d.From, d.High))
 		return errRisen
 	}

@@ -136,7 +136,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 	}
 	cfg := chaos.Config{
 		RunID: run.ID, Nodes: t.plan.Nodes, Dir: dir, Work: filepath.Join(os.TempDir(), "soak-"+run.ID[:8]), Image: t.flags.image,
-		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Flush: t.plan.Flush, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
+		ElectionInterval: t.plan.ElectionInterval, SessionTimeout: t.plan.SessionTimeout, Flush: t.plan.Flush, RetentionCheck: t.plan.RetentionCheck, Bugs: t.flags.bugs, Seed: run.Seed, Logf: w.Say,
 		ShortLogs: t.packed(), DiskFaults: len(diskKinds(t.plan)) > 0,
 	}
 	defer collectLess(t.env.getenv, runGC)()
