@@ -45,6 +45,7 @@ const (
 	saltClient
 	saltFlush
 	saltSnapshot
+	saltRetention
 )
 
 // noiseStep is how finely noise varies in time.

@@ -17,6 +17,7 @@ type SwarmOptions struct {
 	Length time.Duration // of the safety phase: load under faults; default 60 s
 	Nodes  int           // size of the cluster
 	Kinds  []string      // kinds of fault to draw from; nil: all that the simulator knows
+	Retain bool          // every seed has topics with retention, not one in ten
 }
 
 // DefaultLength is how long faults flow in a drawn scenario.
@@ -65,6 +66,7 @@ func Draw(seed uint64, o SwarmOptions) *scenario.Scenario {
 	d.liveness()
 	d.flush(gen.NewRand(mix(seed, saltFlush)))
 	d.idempotence()
+	d.retention(&draw{Rand: gen.NewRand(mix(seed, saltRetention))})
 	return d.s
 }
 
@@ -203,6 +205,38 @@ func (d *draw) idempotence() {
 		p := &d.s.Workloads.Produce
 		p.Idempotent, p.Lifetime = true, pick(d, 0, time.Second, 3*time.Second, 3*time.Second, 10*time.Second)
 	}
+}
+
+// retention gives a tenth of the seeds topics whose records may go, by age, by size or by both, after so short a time and in so small segments that many do.
+// It has a random stream of its own, so that the other seeds stay what they were.
+func (d *draw) retention(r *draw) {
+	if !r.one(10) && !d.o.Retain {
+		return
+	}
+	p := d.s.Workloads.Produce
+	batch := int64(p.Batch * (p.ValueBytes + 64))
+	segment := max(pick(r, int64(1<<10), 4<<10, 16<<10), 16*batch)
+	only := -1 // the topic that alone has it
+	if len(d.s.Topics) > 1 && r.one(2) {
+		only = r.Intn(len(d.s.Topics))
+	}
+	for i := range d.s.Topics {
+		if only >= 0 && i != only {
+			continue
+		}
+		t := &d.s.Topics[i]
+		t.SegmentBytes = segment
+		how := r.Intn(3)
+		if how != 0 {
+			t.Retention = r.scaled(2*time.Second, 20*time.Second).Truncate(time.Millisecond)
+		}
+		if how != 1 {
+			t.RetentionBytes = pick(r, 1, segment, 3*segment, 3*segment, 8*segment)
+		}
+	}
+	d.s.RetentionCheck = pick(r, 200*time.Millisecond, time.Second, time.Second, 5*time.Second)
+	// Each segment that comes or goes takes its syncs, behind which writes wait.
+	d.s.Sim.SyncMax = min(d.s.Sim.SyncMax, 2*time.Millisecond)
 }
 
 // part draws a time below length, in whole milliseconds.

@@ -14,7 +14,7 @@ import (
 // half of them at least are busy.
 func TestDrawnScenariosAreScenarios(t *testing.T) {
 	kinds, nodes, segments, intervals := map[string]int{}, map[int]int{}, map[int64]int{}, map[time.Duration]int{}
-	busy, quiet, wire, cores, idempotent, lives := 0, 0, 0, 0, 0, 0
+	busy, quiet, wire, cores, idempotent, lives, retain := 0, 0, 0, 0, 0, 0, 0
 	const seeds = 300
 	for seed := range uint64(seeds) {
 		s := Draw(seed, SwarmOptions{})
@@ -46,6 +46,9 @@ func TestDrawnScenariosAreScenarios(t *testing.T) {
 		if s.Liveness.On() {
 			cores++
 		}
+		if slices.ContainsFunc(s.Topics, func(t scenario.Topic) bool { return t.Retention > 0 || t.RetentionBytes > 0 }) {
+			retain++
+		}
 		if p := s.Workloads.Produce; p.Idempotent {
 			idempotent++
 			if p.Lifetime > 0 {
@@ -59,8 +62,55 @@ func TestDrawnScenariosAreScenarios(t *testing.T) {
 	if idempotent < seeds/3 || idempotent > 2*seeds/3 || lives < idempotent/2 {
 		t.Errorf("of %d seeds %d have idempotent producers, %d that come and go", seeds, idempotent, lives)
 	}
+	if retain < seeds/20 || retain > seeds/5 {
+		t.Errorf("of %d seeds %d have topics with retention", seeds, retain)
+	}
 	if busy < seeds/2 || quiet < seeds/50 || wire < seeds/20 || cores < seeds/3 || cores > 2*seeds/3 {
 		t.Errorf("of %d seeds %d are busy, %d quiet, %d with the real encoding, %d with a core", seeds, busy, quiet, wire, cores)
+	}
+}
+
+// Nothing else that a seed draws depends on whether it has retention: seeds that were stored before there was any are what they were.
+func TestRetentionLeavesTheRestOfASeedAlone(t *testing.T) {
+	drawn, all := map[string]int{}, 0
+	for seed := range uint64(200) {
+		plain, with := Draw(seed, SwarmOptions{}), Draw(seed, SwarmOptions{Retain: true})
+		if plain.RetentionCheck > 0 { // one that has it anyway
+			if diff := cmp.Diff(plain, with); diff != "" {
+				t.Fatalf("seed %d (-as it is +asked for):\n%s", seed, diff)
+			}
+			continue
+		}
+		retaining := 0
+		for i := range with.Topics {
+			topic := &with.Topics[i]
+			switch {
+			case topic.Retention > 0 && topic.RetentionBytes > 0:
+				drawn["both"]++
+			case topic.Retention > 0:
+				drawn["age"]++
+			case topic.RetentionBytes > 0:
+				drawn["size"]++
+			default:
+				continue
+			}
+			retaining++
+			topic.Retention, topic.RetentionBytes, topic.SegmentBytes = 0, 0, 0
+		}
+		if retaining == 0 || with.RetentionCheck == 0 {
+			t.Fatalf("seed %d has no retention:\n%s", seed, with.YAML())
+		}
+		if retaining == len(with.Topics) {
+			all++
+		}
+		with.RetentionCheck = 0
+		with.Sim.SyncMax = plain.Sim.SyncMax // bounded: each segment takes its syncs
+		if diff := cmp.Diff(plain, with); diff != "" {
+			t.Fatalf("seed %d (-without +with):\n%s", seed, diff)
+		}
+	}
+	if drawn["age"] < 20 || drawn["size"] < 20 || drawn["both"] < 20 || all < 50 {
+		t.Errorf("too little varies: %v, %d seeds of which all topics have it", drawn, all)
 	}
 }
 
