@@ -31,8 +31,8 @@ const (
 // acts as controller: what quiet means is what that controller knew.
 type balance struct {
 	ledger
-	lines   timelines
-	entries entriesByIndex
+	lines   *views
+	entries *entries
 	members []int32
 	stalls  []*history.Event
 
@@ -50,12 +50,11 @@ type balance struct {
 	restored map[uint64]map[partition]history.PartitionChange
 }
 
-func newBalance(run *history.Run) *balance {
-	return &balance{ledger: ledger{id: Balance}, clock: clockOf(run), lines: newTimelines(), boots: map[boot]bool{}, terms: map[uint64]bool{}}
+func newBalance(s *shared) *balance {
+	return &balance{ledger: ledger{id: Balance}, clock: clockOf(s.run), lines: s.seen(), entries: s.committed(), boots: map[boot]bool{}, terms: map[uint64]bool{}}
 }
 
 func (c *balance) Event(e *history.Event) {
-	keep := false
 	switch b := e.Body.(type) {
 	case *history.Started:
 		for _, id := range b.Nodes {
@@ -76,17 +75,14 @@ func (c *balance) Event(e *history.Event) {
 		c.stalls = append(c.stalls, e)
 		c.disturbances++
 	case *history.Session:
-		keep = true
 		if b.State != "live" {
 			c.disturbances++
 		}
-	case *history.LeaderCheck, *history.Apply, *history.StateHash, *history.Snapshot:
-		keep = true
 	}
 	if index, ok := replaced(e); ok {
 		c.snapshots = append(c.snapshots, index)
 	}
-	c.lines.see(e, keep)
+	c.lines.take(e)
 	c.entries.add(e)
 }
 
@@ -266,10 +262,9 @@ func (c *balance) stalled(from, to int64) *history.Event {
 func (c *balance) elections() {
 	allowed := int64(electionsFree) + electionsEach*(c.disturbances+int64(len(c.faults))-int64(len(c.members)))
 	now, rises := map[partition]int32{}, map[partition]int64{}
-	for _, e := range c.entries.inOrder() {
-		a := e.Body.(*history.Apply)
+	c.entries.inOrder(func(e *history.Event, a *history.Apply) {
 		if a.Outcome != history.Applied {
-			continue
+			return
 		}
 		for _, ch := range a.Changes {
 			p := partition{ch.Topic, ch.Partition}
@@ -291,7 +286,7 @@ func (c *balance) elections() {
 				})
 			}
 		}
-	}
+	})
 }
 
 func (c *balance) Finish() Verdict {

@@ -131,7 +131,7 @@ func TestBalanceInQuiet(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := threeNodes()
 			c.tell(s)
-			wants(t, feed(newBalance(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newBalance(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }
@@ -178,7 +178,7 @@ func TestBalanceOfPlacement(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := threeNodes()
 			c.tell(s)
-			wants(t, feed(newBalance(&s.run), s), c.outcome, "", c.kinds...)
+			wants(t, feed(newBalance(alone(&s.run)), s), c.outcome, "", c.kinds...)
 		})
 	}
 }
@@ -214,7 +214,7 @@ func TestBalanceOfElections(t *testing.T) {
 				s.enter(1, 1, changes("set_partition_leader", change(2, i+1, i+1, 1, 2, 3)), 1, 2, 3)
 			}
 			c.more(s)
-			wants(t, feed(newBalance(&s.run), s), c.outcome, "", c.kinds...)
+			wants(t, feed(newBalance(alone(&s.run)), s), c.outcome, "", c.kinds...)
 		})
 	}
 }

@@ -19,23 +19,20 @@ const (
 // rests on an entry of the same content that was applied at or before the claim.
 type claims struct {
 	ledger
-	lines   timelines
-	entries entriesByIndex
+	lines   *views
+	entries *entries
 	answers []*history.Operation
 
 	checked  int64
 	unproven []string
 }
 
-func newClaims(*history.Run) *claims {
-	return &claims{ledger: ledger{id: Claims}, lines: newTimelines()}
+func newClaims(s *shared) *claims {
+	return &claims{ledger: ledger{id: Claims}, lines: s.seen(), entries: s.committed()}
 }
 
 func (c *claims) Event(e *history.Event) {
-	_, claim := e.Body.(*history.Claim)
-	_, apply := e.Body.(*history.Apply)
-	_, state := e.Body.(*history.StateHash)
-	c.lines.see(e, claim || apply || state)
+	c.lines.take(e)
 	c.entries.add(e)
 }
 
@@ -51,7 +48,7 @@ func (c *claims) Operation(op *history.Operation) {
 func (c *claims) claimed(e *history.Event, claim *history.Claim, applied uint64, gapped bool) {
 	c.checked++
 	what := fmt.Sprintf("n%d claimed %q of %s at raft index %d", e.Node, claim.What, claim.Key, claim.Index)
-	entry := c.entries.first[claim.Index]
+	entry := c.entries.first(claim.Index)
 	switch {
 	case gapped && (entry == nil || applied < claim.Index):
 		c.unproven = append(c.unproven, what+", and events are missing before it")
@@ -94,7 +91,7 @@ func bears(a *history.Apply, claim *history.Claim) bool {
 func (c *claims) answered(op *history.Operation) {
 	c.checked++
 	m := op.Meta
-	entry := c.entries.first[m.Index]
+	entry := c.entries.first(m.Index)
 	if entry == nil {
 		c.unproven = append(c.unproven, fmt.Sprintf("the answer to %s (%s %s) rests on raft index %d, of which no event tells", op.ID, m.Kind, m.Name, m.Index))
 		return

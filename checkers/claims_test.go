@@ -89,7 +89,7 @@ func TestClaims(t *testing.T) {
 			s := newStory()
 			s.created()
 			c.tell(s)
-			wants(t, feed(newClaims(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newClaims(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }

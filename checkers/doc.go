@@ -8,7 +8,7 @@
 // zero outcome is Inconclusive: a checker that saw nothing, crashed or ran out of its budget says so and never passes. And
 // a checker sees history alone, so that it cannot know which driver ran or which bug was planted.
 //
-// Files: verdict.go (the vocabulary), judge.go (a folder's report), ledger.go, leaders.go, sequence.go, timelines.go, drains.go (what
+// Files: verdict.go (the vocabulary), judge.go (a folder's report), ledger.go, leaders.go, sequence.go, timelines.go, entries.go, drains.go (what
 // checkers share), and one or more files a checker. The package imports only soak/history of the project, starts nothing and writes
 // nothing; package results stores what it answers.
 package checkers

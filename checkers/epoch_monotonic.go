@@ -26,9 +26,9 @@ type epochMonotonic struct {
 	ledger
 	run     *history.Run
 	lines   *views
-	entries entriesByIndex
-	elected map[epochOf]*history.Event // by the log
-	leads   map[epochOf]*history.Event // by the first that says so of itself
+	entries *entries
+	elected map[epochOf]chosen // by the log
+	leads   map[epochOf]teller // the first that says so of itself
 	told    map[string]bool
 
 	changes, views int64
@@ -40,10 +40,22 @@ type epochOf struct {
 	epoch int32
 }
 
+// chosen is who was elected by an entry.
+type chosen struct {
+	index  uint64
+	leader int32
+}
+
+// teller is the event of a node, by its number.
+type teller struct {
+	boot
+	seq uint64
+}
+
 func newEpochMonotonic(s *shared) *epochMonotonic {
 	return &epochMonotonic{
-		ledger: ledger{id: EpochMonotonic}, run: s.run, lines: s.seen(),
-		elected: map[epochOf]*history.Event{}, leads: map[epochOf]*history.Event{}, told: map[string]bool{},
+		ledger: ledger{id: EpochMonotonic}, run: s.run, lines: s.seen(), entries: s.committed(),
+		elected: map[epochOf]chosen{}, leads: map[epochOf]teller{}, told: map[string]bool{},
 	}
 }
 
@@ -77,10 +89,9 @@ type changed struct {
 // alongTheLog follows each partition from entry to entry.
 func (c *epochMonotonic) alongTheLog() {
 	now := map[partition]changed{}
-	for _, e := range c.entries.inOrder() {
-		a := e.Body.(*history.Apply)
+	c.entries.inOrder(func(e *history.Event, a *history.Apply) {
 		if a.Outcome != history.Applied {
-			continue
+			return
 		}
 		for i := range a.Changes {
 			next := changed{e, &a.Changes[i]}
@@ -105,10 +116,10 @@ func (c *epochMonotonic) alongTheLog() {
 			now[p] = next
 			at := epochOf{lived{p, c.lines.topics.life(p.topic, a.Index)}, next.LeaderEpoch}
 			if _, ok := c.elected[at]; !ok && next.Leader != noPartitionLeader {
-				c.elected[at] = e
+				c.elected[at] = chosen{a.Index, next.Leader}
 			}
 		}
-	}
+	})
 }
 
 // leader asks that who leads is in the ISR, and that who was elected was in it before. The latter is known only where no change
@@ -178,31 +189,21 @@ func (c *epochMonotonic) asTheySay(b boot) {
 
 // leading takes a node that says that it leads.
 func (c *epochMonotonic) leading(e *history.Event, at epochOf) {
-	if entry := c.elected[at]; entry != nil {
-		leader := changeOf(entry, at.partition).Leader
-		if leader != e.Node {
-			c.once(KindEpochLeaders, at, e, []int32{leader, e.Node},
-				fmt.Sprintf("n%d led %s in leader epoch %d, for which n%d was elected", e.Node, at.partition, at.epoch, leader), entry, e)
-		}
+	if by, known := c.elected[at]; known && by.leader != e.Node {
+		c.once(KindEpochLeaders, at, e, []int32{by.leader, e.Node},
+			fmt.Sprintf("n%d led %s in leader epoch %d, for which n%d was elected", e.Node, at.partition, at.epoch, by.leader), c.entries.first(by.index), e)
 	}
-	first := c.leads[at]
+	first, known := c.leads[at]
 	switch {
-	case first == nil:
-		c.leads[at] = e
-	case first.Node != e.Node:
-		c.once(KindEpochLeaders, at, e, []int32{first.Node, e.Node},
-			fmt.Sprintf("n%d and n%d both led %s in leader epoch %d", first.Node, e.Node, at.partition, at.epoch), first, e)
-	case first.Boot != e.Boot:
+	case !known:
+		c.leads[at] = teller{boot{e.Node, e.Boot}, e.Seq}
+	case first.node != e.Node:
+		c.once(KindEpochLeaders, at, e, []int32{first.node, e.Node},
+			fmt.Sprintf("n%d and n%d both led %s in leader epoch %d", first.node, e.Node, at.partition, at.epoch), c.lines.event(first), e)
+	case first.boot.boot != e.Boot:
 		c.once(KindEpochOfOldBoot, at, e, []int32{e.Node},
-			fmt.Sprintf("n%d led %s in leader epoch %d in its boot %d and again in boot %d", e.Node, at.partition, at.epoch, first.Boot, e.Boot), first, e)
+			fmt.Sprintf("n%d led %s in leader epoch %d in its boot %d and again in boot %d", e.Node, at.partition, at.epoch, first.boot.boot, e.Boot), c.lines.event(first), e)
 	}
-}
-
-// changeOf is what an entry made of a partition, which it is known to have changed.
-func changeOf(entry *history.Event, p partition) *history.PartitionChange {
-	a := entry.Body.(*history.Apply)
-	i := slices.IndexFunc(a.Changes, func(ch history.PartitionChange) bool { return ch.Topic == p.topic && ch.Partition == p.number })
-	return &a.Changes[i]
 }
 
 func (c *epochMonotonic) Finish() Verdict {

@@ -1,7 +1,10 @@
 package checkers
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
+	"io"
 
 	"soak/history"
 )
@@ -18,8 +21,10 @@ const (
 // only the first difference of a pair is told.
 type metadataAgreement struct {
 	ledger
-	entries, states map[uint64]*history.Event // index → the first event that showed it
-	told            map[disagreement]bool
+	entries *entries
+	prints  map[uint64]print          // index → of the first event that showed its entry
+	states  map[uint64]*history.Event // index → the first event that showed it
+	told    map[disagreement]bool
 	// A snapshot that took the place of a node's state must be followed by the hash of what came of it, and that be compared.
 	restored []*history.Event
 	lastSeq  map[boot]uint64
@@ -35,10 +40,33 @@ type disagreement struct {
 	first, this boot
 }
 
-func newMetadataAgreement(*history.Run) *metadataAgreement {
+// print is hashes of an entry, by which two are compared: what was committed, and what came of it.
+type print struct{ entry, result uint64 }
+
+func printOf(a *history.Apply) print {
+	h := fnv.New64a()
+	var b [20]byte
+	le := binary.LittleEndian
+	le.PutUint64(b[:], a.Term)
+	le.PutUint64(b[8:], a.Attempt)
+	le.PutUint32(b[16:], uint32(a.Proposer))
+	h.Write(b[:])
+	io.WriteString(h, a.Command)
+	h.Write([]byte{0})
+	io.WriteString(h, a.Key)
+	p := print{entry: h.Sum64()}
+	h.Reset()
+	le.PutUint64(b[:], a.Hash)
+	h.Write(b[:8])
+	io.WriteString(h, string(a.Outcome))
+	p.result = h.Sum64()
+	return p
+}
+
+func newMetadataAgreement(s *shared) *metadataAgreement {
 	return &metadataAgreement{
 		ledger:  ledger{id: MetadataAgreement},
-		entries: map[uint64]*history.Event{}, states: map[uint64]*history.Event{}, told: map[disagreement]bool{},
+		entries: s.committed(), prints: map[uint64]print{}, states: map[uint64]*history.Event{}, told: map[disagreement]bool{},
 		lastSeq: map[boot]uint64{}, hashed: map[boot]map[uint64]bool{}, shared: map[uint64]bool{},
 	}
 }
@@ -54,18 +82,19 @@ func (c *metadataAgreement) Event(e *history.Event) {
 	}
 	switch b := e.Body.(type) {
 	case *history.Apply:
-		first, known := c.entries[b.Index]
+		c.entries.add(e)
+		first, known := c.prints[b.Index]
+		this := printOf(b)
 		if !known {
-			c.entries[b.Index] = e
+			c.prints[b.Index] = this
 			return
 		}
 		c.compared++
-		a := first.Body.(*history.Apply)
 		switch {
-		case a.Term != b.Term || a.Command != b.Command || a.Key != b.Key || a.Proposer != b.Proposer || a.Attempt != b.Attempt:
-			c.differ(KindEntriesDiffer, b.Index, first, e, "applied different entries")
-		case a.Hash != b.Hash || a.Outcome != b.Outcome:
-			c.differ(KindChangesDiffer, b.Index, first, e, fmt.Sprintf("came to different changes by %s %s", b.Command, b.Key))
+		case first.entry != this.entry:
+			c.differ(KindEntriesDiffer, b.Index, c.entries.first(b.Index), e, "applied different entries")
+		case first.result != this.result:
+			c.differ(KindChangesDiffer, b.Index, c.entries.first(b.Index), e, fmt.Sprintf("came to different changes by %s %s", b.Command, b.Key))
 		}
 	case *history.StateHash:
 		if hashed := c.hashed[life]; hashed != nil {
@@ -123,10 +152,10 @@ func (c *metadataAgreement) Finish() Verdict {
 		missing = append(missing, "no raft index was seen to be applied twice")
 	}
 	v := c.verdict(c.compared, "comparisons", fmt.Sprintf("all of %s at equal raft indexes agree", plural(c.compared, "comparison")), missing)
-	if c.total == 0 && len(c.entries)+len(c.states) == 0 {
+	if c.total == 0 && len(c.prints)+len(c.states) == 0 {
 		v.Outcome, v.Reason = NotApplicable, "the nodes do not tell what they apply"
 	}
-	v.Measures = append(v.Measures, Measure{Name: "raft indexes applied", Seen: int64(len(c.entries))}, Measure{Name: "whole states hashed", Seen: int64(len(c.states))})
+	v.Measures = append(v.Measures, Measure{Name: "raft indexes applied", Seen: int64(len(c.prints))}, Measure{Name: "whole states hashed", Seen: int64(len(c.states))})
 	if len(c.restored) > 0 {
 		v.Measures = append(v.Measures, Measure{Name: "snapshots restored", Seen: int64(len(c.restored))})
 	}

@@ -108,7 +108,7 @@ func TestMetadataAgreement(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStory()
 			c.tell(s)
-			wants(t, feed(newMetadataAgreement(&s.run), s), c.outcome, c.reason, c.kinds...)
+			wants(t, feed(newMetadataAgreement(alone(&s.run)), s), c.outcome, c.reason, c.kinds...)
 		})
 	}
 }

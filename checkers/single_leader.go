@@ -1,7 +1,10 @@
 package checkers
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"slices"
 	"strings"
 
@@ -23,8 +26,8 @@ type singleLeader struct {
 	leaders   leaders
 	sequences sequences
 	actors    map[uint64][]*history.Event // term → the first check or proposal of each node that says it leads
-	entries   map[entryID]*commit
-	waiting   map[uint64][]*commit // term → entries whose term's leader is not known yet
+	entries   map[entryKey]*commit        // nil: nothing about it can be wrong any more
+	waiting   map[uint64][]*commit        // term → entries whose term's leader is not known yet
 	elections elections
 	passages  map[boot]int // how often a snapshot took the place of entries
 
@@ -32,19 +35,41 @@ type singleLeader struct {
 	unnamed           int64 // entries that name no proposer
 }
 
-// entryID tells an entry seen on three nodes, and again after a restart, from another entry at its index.
-type entryID struct {
-	index, term    uint64
-	proposer       int32
-	boot, attempt  uint64
-	command, topic string
+// entryKey tells an entry seen on three nodes, and again after a restart, from another entry at its index and in its term: by a hash of the rest of what it is. A
+// night has a quarter of a million of them, so the key is all that is kept of most.
+type entryKey struct{ index, term, rest uint64 }
+
+func keyOf(a *history.Apply) entryKey {
+	h := fnv.New64a()
+	var b [20]byte
+	le := binary.LittleEndian
+	le.PutUint32(b[:], uint32(a.Proposer))
+	le.PutUint64(b[4:], a.ProposerBoot)
+	le.PutUint64(b[12:], a.Attempt)
+	h.Write(b[:])
+	io.WriteString(h, a.Command)
+	h.Write([]byte{0})
+	io.WriteString(h, a.Key)
+	return entryKey{a.Index, a.Term, h.Sum64()}
 }
 
-// commit is a committed entry with the first event that showed it.
+// commit is a committed entry that something may yet be wrong about, with the first event that showed it.
 type commit struct {
-	id     entryID
-	first  *history.Event
-	seenBy []passage
+	entryKey
+	command, key, outcome string
+	epoch                 int32 // expected
+	elects                bool  // a partition's leader
+	proposer              int32
+	time                  int64
+	line                  string // evidence; the event itself would be twice as large
+	seenBy                []passage
+}
+
+func newCommit(key entryKey, e *history.Event, a *history.Apply) *commit {
+	return &commit{
+		entryKey: key, command: strings.Clone(a.Command), key: strings.Clone(a.Key), outcome: strings.Clone(string(a.Outcome)), epoch: a.ExpectedEpoch, elects: ofElection(a),
+		proposer: a.Proposer, time: e.Time, line: eventLine(e),
+	}
 }
 
 // passage is a part of a node's life in which it applied one entry after the other: a snapshot that it is sent begins another.
@@ -53,12 +78,10 @@ type passage struct {
 	snapshots int
 }
 
-func (c *commit) apply() *history.Apply { return c.first.Body.(*history.Apply) }
-
 func newSingleLeader(*history.Run) *singleLeader {
 	return &singleLeader{
 		ledger: ledger{id: SingleLeaderProposing}, leaders: newLeaders(), sequences: newSequences(),
-		actors: map[uint64][]*history.Event{}, entries: map[entryID]*commit{}, waiting: map[uint64][]*commit{},
+		actors: map[uint64][]*history.Event{}, entries: map[entryKey]*commit{}, waiting: map[uint64][]*commit{},
 		elections: newElections(), passages: map[boot]int{},
 	}
 }
@@ -113,6 +136,9 @@ func (c *singleLeader) role(e *history.Event, r *history.RoleChange) {
 	}
 	for _, entry := range c.waiting[r.Term] {
 		c.proposer(entry)
+		if !entry.elects {
+			c.entries[entry.entryKey] = nil
+		}
 	}
 	delete(c.waiting, r.Term)
 }
@@ -152,25 +178,37 @@ func (c *singleLeader) compare(actor *history.Event, term uint64) {
 }
 
 func (c *singleLeader) apply(e *history.Event, a *history.Apply) {
-	c.elections.boundaries(a)
+	life := boot{e.Node, e.Boot}
+	by := passage{life, c.passages[life]}
+	for _, done := range c.elections.boundary(a, by) {
+		c.entries[done] = nil
+	}
 	if a.Command == "" || a.Command == "empty" {
 		return // raft's own entry at the begin of a term
 	}
-	id := entryID{a.Index, a.Term, a.Proposer, a.ProposerBoot, a.Attempt, a.Command, a.Key}
-	entry, known := c.entries[id]
-	life := boot{e.Node, e.Boot}
-	by := passage{life, c.passages[life]}
+	key := keyOf(a)
+	entry, known := c.entries[key]
 	if !known {
-		entry = &commit{id: id, first: e}
-		c.entries[id] = entry
+		leader := c.leaders.leader(a.Term)
+		waits := a.Proposer != 0 && leader == 0
+		if waits || ofElection(a) || a.Proposer != 0 && a.Proposer != leader {
+			entry = newCommit(key, e, a)
+		}
 		switch {
 		case a.Proposer == 0:
 			c.unnamed++
-		case c.leaders.leader(a.Term) == 0:
+		case waits:
 			c.waiting[a.Term] = append(c.waiting[a.Term], entry)
-		default:
+		case entry != nil:
 			c.proposer(entry)
 		}
+		if entry != nil && !waits && !entry.elects {
+			entry = nil
+		}
+		c.entries[key] = entry
+	}
+	if entry == nil {
+		return
 	}
 	if !slices.Contains(entry.seenBy, by) {
 		entry.seenBy = append(entry.seenBy, by)
@@ -182,28 +220,27 @@ func (c *singleLeader) apply(e *history.Event, a *history.Apply) {
 
 // proposer holds a committed entry's proposer against its term's leader, which is known.
 func (c *singleLeader) proposer(entry *commit) {
-	a, leader := entry.apply(), c.leaders.of[entry.id.term]
-	if a.Proposer == leader.Node {
+	leader := c.leaders.of[entry.term]
+	if entry.proposer == leader.Node {
 		return
 	}
 	c.violate(Violation{
-		Kind: KindForeignProposer, Time: entry.first.Time, Nodes: []int32{a.Proposer}, Evidence: []string{eventLine(leader), eventLine(entry.first)},
-		Sentence: fmt.Sprintf("the committed entry %d (%s %s) was proposed by n%d, but the raft leader of its term %d is n%d", a.Index, a.Command, a.Key, a.Proposer, a.Term, leader.Node),
+		Kind: KindForeignProposer, Time: entry.time, Nodes: []int32{entry.proposer}, Evidence: []string{eventLine(leader), entry.line},
+		Sentence: fmt.Sprintf("the committed entry %d (%s %s) was proposed by n%d, but the raft leader of its term %d is n%d", entry.index, entry.command, entry.key, entry.proposer, entry.term, leader.Node),
 	})
 }
 
 func twiceElected(first, second *commit) Violation {
-	if first.id.index > second.id.index {
+	if first.index > second.index {
 		first, second = second, first
 	}
-	a, b := first.apply(), second.apply()
 	v := Violation{
-		Kind: KindTwiceElected, Time: second.first.Time, Nodes: []int32{a.Proposer}, Evidence: []string{eventLine(first.first), eventLine(second.first)},
+		Kind: KindTwiceElected, Time: second.time, Nodes: []int32{first.proposer}, Evidence: []string{first.line, second.line},
 		Sentence: fmt.Sprintf("%s was elected a leader twice for partition epoch %d: entries %d by n%d (%s) and %d by n%d (%s)",
-			a.Key, a.ExpectedEpoch, a.Index, a.Proposer, a.Outcome, b.Index, b.Proposer, b.Outcome),
+			first.key, first.epoch, first.index, first.proposer, first.outcome, second.index, second.proposer, second.outcome),
 	}
-	if b.Proposer != a.Proposer {
-		v.Nodes = append(v.Nodes, b.Proposer)
+	if second.proposer != first.proposer {
+		v.Nodes = append(v.Nodes, second.proposer)
 	}
 	return v
 }
@@ -246,85 +283,4 @@ func countEntries(n int) string {
 		return "1 entry was committed"
 	}
 	return fmt.Sprintf("%d entries were committed", n)
-}
-
-// elections finds partitions that were given a leader twice for one partition epoch. A topic that is deleted and created
-// anew begins its epochs anew: creation and deletion of its name part what stands before from what stands behind.
-type elections struct {
-	count  int64
-	of     map[electionID][]*commit
-	parted map[string][]uint64 // topic → indexes of its creations and deletions
-	paired map[*commit]bool    // reported as the second of a pair
-}
-
-type electionID struct {
-	partition string
-	epoch     int32
-}
-
-func newElections() elections {
-	return elections{of: map[electionID][]*commit{}, parted: map[string][]uint64{}, paired: map[*commit]bool{}}
-}
-
-func (s *elections) boundaries(a *history.Apply) {
-	if a.Outcome == history.Applied && (a.Command == "create_topic" || a.Command == "delete_topic") && !slices.Contains(s.parted[a.Key], a.Index) {
-		s.parted[a.Key] = append(s.parted[a.Key], a.Index)
-	}
-}
-
-// add takes an entry as seen in one passage of a node's life, and answers an earlier election that it repeats. Both must have been seen in
-// it: a node speaks in the order of the log, so that whatever parts them has been seen as well.
-func (s *elections) add(entry *commit, by passage) *commit {
-	a := entry.apply()
-	// An election refused for an unknown topic belongs to the topic's earlier life.
-	if a.Command != "set_partition_leader" || a.ExpectedEpoch < 0 || strings.HasPrefix(a.Error, "unknown topic") {
-		return nil
-	}
-	id := electionID{a.Key, a.ExpectedEpoch}
-	if !slices.Contains(s.of[id], entry) {
-		s.of[id] = append(s.of[id], entry)
-		s.count++
-	}
-	if s.paired[entry] {
-		return nil
-	}
-	for _, other := range s.of[id] {
-		if other != entry && !s.paired[other] && slices.Contains(other.seenBy, by) && !s.apart(other, entry) {
-			s.paired[entry] = true
-			return other
-		}
-	}
-	return nil
-}
-
-// unordered are the repeated elections that no single passage saw both of, the lower index first.
-func (s *elections) unordered() [][2]*commit {
-	var out [][2]*commit
-	for _, entries := range s.of {
-		for i, second := range entries {
-			for _, first := range entries[:i] {
-				if !s.paired[first] && !s.paired[second] && !s.apart(first, second) {
-					s.paired[second] = true
-					out = append(out, [2]*commit{first, second})
-				}
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b [2]*commit) int { return int(a[1].id.index) - int(b[1].id.index) })
-	return out
-}
-
-// apart reports whether the topic was created or deleted between the two entries.
-func (s *elections) apart(a, b *commit) bool {
-	low, high := min(a.id.index, b.id.index), max(a.id.index, b.id.index)
-	topic := a.apply().Key
-	if i := strings.LastIndexByte(topic, '-'); i >= 0 {
-		topic = topic[:i]
-	}
-	for _, index := range s.parted[topic] {
-		if low < index && index < high {
-			return true
-		}
-	}
-	return false
 }

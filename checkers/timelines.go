@@ -2,7 +2,6 @@ package checkers
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"soak/history"
@@ -103,26 +102,6 @@ type lived struct {
 	life uint64
 }
 
-// entriesByIndex are the committed entries, each as first seen on any node, ascending by raft index.
-type entriesByIndex struct {
-	first  map[uint64]*history.Event
-	sorted []*history.Event
-}
-
-func (x *entriesByIndex) add(e *history.Event) {
-	a, ok := e.Body.(*history.Apply)
-	if !ok {
-		return
-	}
-	if x.first == nil {
-		x.first = map[uint64]*history.Event{}
-	}
-	if _, known := x.first[a.Index]; !known {
-		x.first[a.Index] = e
-		x.sorted = append(x.sorted, e)
-	}
-}
-
 // replaced reports whether an event says that a snapshot took the place of the node's state: what it had not applied yet of the entries up to
 // the index goes by without apply events, on this node. That is no gap in the evidence: others tell of those entries.
 func replaced(e *history.Event) (index uint64, ok bool) {
@@ -131,37 +110,4 @@ func replaced(e *history.Event) (index uint64, ok bool) {
 		return 0, false
 	}
 	return s.Index, true
-}
-
-// partitionsAt replays the entries and answers the partitions as they stood at each of the given indexes.
-func (x *entriesByIndex) partitionsAt(indexes []uint64) map[uint64]map[partition]history.PartitionChange {
-	slices.Sort(indexes)
-	out := make(map[uint64]map[partition]history.PartitionChange, len(indexes))
-	now := map[partition]history.PartitionChange{}
-	entries := x.inOrder()
-	for _, index := range slices.Compact(indexes) {
-		for len(entries) > 0 && entries[0].Body.(*history.Apply).Index <= index {
-			a := entries[0].Body.(*history.Apply)
-			entries = entries[1:]
-			if a.Outcome != history.Applied {
-				continue
-			}
-			for _, ch := range a.Changes {
-				if p := (partition{ch.Topic, ch.Partition}); ch.Gone {
-					delete(now, p)
-				} else {
-					now[p] = ch
-				}
-			}
-		}
-		out[index] = maps.Clone(now)
-	}
-	return out
-}
-
-func (x *entriesByIndex) inOrder() []*history.Event {
-	slices.SortStableFunc(x.sorted, func(a, b *history.Event) int {
-		return cmp.Compare(a.Body.(*history.Apply).Index, b.Body.(*history.Apply).Index)
-	})
-	return x.sorted
 }

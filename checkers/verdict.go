@@ -124,6 +124,7 @@ type shared struct {
 	spill *spill // nil: everything stays in memory
 	ops   *operations
 	told  *views
+	log   *entries
 	acked *ackedRecords
 	kept  *retained
 }
@@ -143,6 +144,14 @@ func (s *shared) seen() *views {
 		s.told.spill = s.spill
 	}
 	return s.told
+}
+
+// committed is the raft log, as far as nodes told of it.
+func (s *shared) committed() *entries {
+	if s.log == nil {
+		s.log = newEntries(s.spill)
+	}
+	return s.log
 }
 
 // operations is what clients did.
@@ -185,11 +194,11 @@ func catalogue() []entry {
 		{Info{EpochMonotonic, "leader and partition epochs only rise, and each leader epoch has one leader, from the ISR", false},
 			func(s *shared) Checker { return newEpochMonotonic(s) }},
 		{Info{MetadataAgreement, "all nodes come to the same metadata at the same raft index", true},
-			func(s *shared) Checker { return newMetadataAgreement(s.run) }},
+			func(s *shared) Checker { return newMetadataAgreement(s) }},
 		{Info{Claims, "everything that nodes claim to have elected, created or changed stands in the committed log", false},
-			func(s *shared) Checker { return newClaims(s.run) }},
+			func(s *shared) Checker { return newClaims(s) }},
 		{Info{Balance, "in quiet every partition is led by its preferred replica, and leaders move no more than faults explain", false},
-			func(s *shared) Checker { return newBalance(s.run) }},
+			func(s *shared) Checker { return newBalance(s) }},
 		{Info{Recovery, "leaders, writes and full ISRs are back within their bounds after each fault", false},
 			func(s *shared) Checker { return newRecovery(s) }},
 		{Info{Progress, "while a fault leaves a majority whole, every partition goes on acknowledging writes", false},

@@ -9,8 +9,8 @@ import (
 	"soak/history"
 )
 
-// views are what nodes say of their replicas and of the entries that they apply, life by life, for all checkers of a run: most of a long run's events. As with
-// operations, they wait in a spill where there is one.
+// views are what nodes say of their replicas, the entries that they apply, what they claim and what they believe of each other, life by life, for all checkers of a
+// run: nearly all of a long run's events. As with operations, they wait in a spill where there is one.
 type views struct {
 	timelines
 	last *history.Event
@@ -25,7 +25,7 @@ func (v *views) take(e *history.Event) viewRef {
 	}
 	v.last, v.ref = e, viewRef{}
 	switch e.Body.(type) {
-	case *history.Apply, *history.Partition, *history.StateHash:
+	case *history.Apply, *history.Partition, *history.StateHash, *history.Claim, *history.Session, *history.LeaderCheck, *history.Snapshot:
 		v.see(e, true)
 		if e.Node != 0 {
 			t := v.of[boot{e.Node, e.Boot}]
@@ -35,6 +35,17 @@ func (v *views) take(e *history.Event) viewRef {
 		v.see(e, false)
 	}
 	return v.ref
+}
+
+// event finds an event that was kept, for evidence: it takes long.
+func (v *views) event(by teller) (found *history.Event) {
+	v.of[by.boot].each(func(_ int, e *history.Event) bool {
+		if e.Seq == by.seq {
+			found = e
+		}
+		return found == nil
+	})
+	return found
 }
 
 // viewRef is where an event stands.

@@ -55,7 +55,7 @@ func (e *env) checkOne(f *results.Folder, o output) (int, error) {
 	if owner.Alive(run.ID) {
 		return 0, usage(f.Path()+" is still being written: its run goes on", "wait for its end, or interrupt it")
 	}
-	defer judgeWithin(e.getenv)()
+	defer within(e.getenv, judgingMemory)()
 	c, err := results.Check(f)
 	if c == nil {
 		return 0, err

@@ -18,16 +18,18 @@ func collectLess(getenv func(string) string, percent int) (restore func()) {
 	return func() { debug.SetGCPercent(before) }
 }
 
-// judgingMemory is where collecting garbage becomes eager while a run is judged: a long night's judging is to stay within the 512 MB that a runner may take, and
-// holds up to 300 of them.
-const judgingMemory = 400 << 20
+// Memory from which on garbage is collected eagerly. A runner may take 512 MB. A run on real clusters holds 50 and some more each hour, and judging a long night up
+// to 300.
+const (
+	runMemory     = 320 << 20
+	judgingMemory = 400 << 20
+)
 
-// judgeWithin keeps garbage within judgingMemory until the function that it gives is called, unless GOMEMLIMIT says otherwise. It is no bound: what is held is
-// held, and judging goes on.
-func judgeWithin(getenv func(string) string) (restore func()) {
+// within collects garbage eagerly from a bound on until the function that it gives is called, unless GOMEMLIMIT says otherwise. It is no limit: what is held is held.
+func within(getenv func(string) string, bound int64) (restore func()) {
 	if getenv("GOMEMLIMIT") != "" {
 		return func() {}
 	}
-	before := debug.SetMemoryLimit(judgingMemory)
+	before := debug.SetMemoryLimit(bound)
 	return func() { debug.SetMemoryLimit(before) }
 }

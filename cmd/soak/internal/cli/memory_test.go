@@ -20,7 +20,7 @@ func TestMemorySettingsAreForAWhileAndNotAgainstTheUser(t *testing.T) {
 	if limit != math.MaxInt64 {
 		t.Skip("GOMEMLIMIT is set for the tests")
 	}
-	restore := judgeWithin(none)
+	restore := within(none, judgingMemory)
 	if got := debug.SetMemoryLimit(-1); got != judgingMemory {
 		t.Errorf("while judging the limit is %d, want %d", got, judgingMemory)
 	}
@@ -28,7 +28,7 @@ func TestMemorySettingsAreForAWhileAndNotAgainstTheUser(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != limit {
 		t.Errorf("after judging the limit is %d", got)
 	}
-	judgeWithin(set)
+	within(set, judgingMemory)
 	if got := debug.SetMemoryLimit(-1); got != limit {
 		t.Errorf("GOMEMLIMIT is set, and the limit became %d", got)
 	}

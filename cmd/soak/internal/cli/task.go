@@ -140,6 +140,7 @@ func (t *task) record(f *results.Folder, run *history.Run) error {
 		ShortLogs: t.packed(), DiskFaults: len(diskKinds(t.plan)) > 0,
 	}
 	defer collectLess(t.env.getenv, runGC)()
+	defer within(t.env.getenv, runMemory)()
 	var began atomic.Bool // the cluster has started
 	err = runner.Run(t.stop.ctx, runner.Options{
 		Loop: loop,
@@ -217,7 +218,7 @@ func (t *task) watch(run *history.Run, end *endRequest) *watch.Watch {
 
 // judge writes down what the run was, has it judged, and prints that.
 func (t *task) judge(f *results.Folder, run *history.Run) (*outcome, error) {
-	defer judgeWithin(t.env.getenv)()
+	defer within(t.env.getenv, judgingMemory)()
 	var trouble error      // with the folder; the verdict is printed all the same
 	judge := results.Judge // from what was written, as a later check does
 	if err := history.WriteRun(f.Path(), run); err != nil {
