@@ -60,11 +60,15 @@ func (s *Selftest) OK() bool {
 }
 
 // tries are the runs that a bug is looked for in: seeds that draw their own scenario, and every third time the embedded one, which has
-// the quiet that some checkers need. For a bug that cannot show without a kind of fault, seeds draw that kind, and kills.
+// the quiet that some checkers need. For a bug that cannot show without a kind of fault, seeds draw that kind, and kills; for one
+// of retention all draw topics that have it.
 func selftestJob(try int, planted []string) (j Job, what string) {
 	j = Job{Seed: uint64(try + 1), Bugs: planted}
 	needs := bugs.Needs(planted)
 	switch {
+	case bugs.Retaining(planted):
+		j.Scenario = string(sim.Draw(j.Seed, sim.SwarmOptions{Retain: true}).YAML())
+		return j, "swarm with retention"
 	case len(needs) > 0 && try%3 != 2:
 		plan := sim.Draw(j.Seed, sim.SwarmOptions{Kinds: append(needs, chaos.Kill)})
 		j.Scenario = string(plan.YAML())

@@ -38,6 +38,8 @@ const (
 	TornTailFatal
 	LostWakeup
 	WaiterLeak
+	RetentionAboveHW
+	RetentionByFirstRecord
 )
 
 // Name is the bug's name for --bug.
@@ -77,6 +79,8 @@ type Entry struct {
 	Needs string
 	// RealOnly: only a cluster of real processes shows it. Nobody measures what the simulator's nodes take.
 	RealOnly bool
+	// Retains: the bug shows only where a topic lets records go.
+	Retains bool
 }
 
 // Catalogue lists every bug in the order of the constants.
@@ -274,6 +278,31 @@ var Catalogue = []Entry{
 		May:       []string{"recovery", "balance", "progress"},
 		RealOnly:  true,
 	},
+	{
+		Bug: RetentionAboveHW, Name: "retention-above-hw",
+		Source:    "KAFKA-5634 (segments above the high watermark were deleted)",
+		Mechanism: "a leader lets go what is old or behind enough bytes up to its log's end, not up to the high watermark",
+		Trigger:   "a topic with retention, and a follower that is behind while the leader looks: by load alone, or by a kill or a cut",
+		Symptom:   "the log start lies above the high watermark: members of the ISR can never have what was removed",
+		Checkers:  []string{"high-watermark"},
+		May:       []string{"acked-records", "phantom-read", "replica-agreement", "recovery"},
+		Retains:   true,
+	},
+	{
+		Bug: RetentionByFirstRecord, Name: "retention-by-first-record",
+		Source:    "derived: a segment goes as a whole, so its age must be that of its last record (Kafka's largestTimestamp)",
+		Mechanism: "a segment's age is taken from its first record",
+		Trigger:   "a topic with retention by age",
+		Symptom:   "records go that are younger than retention.ms, those of a segment that was written to until now among them",
+		Checkers:  []string{"acked-records"},
+		May:       []string{"phantom-read"},
+		Retains:   true,
+	},
+}
+
+// Retaining reports whether one of the named bugs shows only where a topic lets records go.
+func Retaining(names []string) bool {
+	return slices.ContainsFunc(Catalogue, func(e Entry) bool { return e.Retains && slices.Contains(names, e.Name) })
 }
 
 // Needs lists the kinds of fault that the named bugs cannot show without, each once, sorted. A name that is not in the catalogue needs nothing.

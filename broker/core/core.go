@@ -160,8 +160,10 @@ func (n *Node) submit(op DiskOp, done func(*DiskDone)) {
 	op.ID = n.nextDisk
 	write := op.Kind != OpLogRead
 	n.disk[op.ID] = func(d *DiskDone) {
-		if d.Bugs.Has(bugs.AckBeforeFsync) {
-			n.bugHit(bugs.AckBeforeFsync)
+		for _, b := range []bugs.Bug{bugs.AckBeforeFsync, bugs.RetentionByFirstRecord} {
+			if d.Bugs.Has(b) {
+				n.bugHit(b)
+			}
 		}
 		if d.Err != nil && write {
 			n.fatal(fmt.Errorf("disk: %w", d.Err))

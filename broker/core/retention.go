@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"soak/broker/bugs"
 	"soak/broker/partlog/producers"
 	"soak/history"
 )
@@ -35,6 +36,10 @@ func (n *Node) checkRetention() {
 			continue
 		}
 		keep := Retention{Below: r.hw, Bytes: r.configNumber("retention.bytes", -1)}
+		if n.cfg.Bugs.Has(bugs.RetentionAboveHW) && r.end > r.hw {
+			n.bugHit(bugs.RetentionAboveHW)
+			keep.Below = r.end
+		}
 		if ms := r.configNumber("retention.ms", -1); ms >= 0 {
 			keep.Before = max(n.now/int64(time.Millisecond)-ms, 0)
 		}

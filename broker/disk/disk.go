@@ -43,7 +43,7 @@ type Options struct {
 	// Unsynced tells that appends to partition logs are not to be synced before they count: then a life that was not ended by Close may have lost some,
 	// and the next Open says so in Boot.Unclean.
 	Unsynced bool
-	Bugs     bugs.Set // planted ones, of which this package has ack-before-fsync and torn-tail-fatal
+	Bugs     bugs.Set // planted ones, of which this package has ack-before-fsync, torn-tail-fatal and retention-by-first-record
 }
 
 // refuseTorn is what becomes of a torn tail, of whichever log: it is cut, for nobody was ever told that it is durable.

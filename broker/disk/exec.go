@@ -54,6 +54,8 @@ func (d *Dir) Do(ops []core.DiskOp, sync func([]vfs.File) error) []core.DiskDone
 					on[j] = nil
 				}
 			}
+		case op.Kind == core.OpLogRetain && done[i].Err == nil && d.opts.Bugs.Has(bugs.RetentionByFirstRecord):
+			d.retainByFirstRecord(op, &done[i])
 		case op.Sync && op.Kind == core.OpLogAppend && d.opts.Bugs.Has(bugs.AckBeforeFsync):
 			done[i].Bugs = done[i].Bugs.With(bugs.AckBeforeFsync)
 		case op.Sync && on[i] != nil && !slices.Contains(toSync, on[i]):
@@ -120,7 +122,7 @@ func (d *Dir) write(op *core.DiskOp) (on target, end int64, err error) {
 		if l == nil {
 			return nil, 0, nil
 		}
-		start, err := l.Retain(partlog.Retention(op.Retain))
+		start, err := l.Retain(retention(op.Retain))
 		return l, start, err
 	case core.OpLogRestart:
 		if l == nil {
@@ -211,4 +213,22 @@ func syncFile(f vfs.File) error {
 		return fmt.Errorf("sync %s: %w", f.Name(), err)
 	}
 	return nil
+}
+
+func retention(r core.Retention) partlog.Retention {
+	return partlog.Retention{Below: r.Below, Until: r.Until, Before: r.Before, Bytes: r.Bytes}
+}
+
+// retainByFirstRecord is the planted bug: what is left is looked at again, by the age of each segment's first record.
+func (d *Dir) retainByFirstRecord(op *core.DiskOp, done *core.DiskDone) {
+	l, err := d.log(op.Part)
+	if l == nil || err != nil {
+		return
+	}
+	r := retention(op.Retain)
+	r.FirstRecord = true
+	start := done.End
+	if done.End, done.Err = l.Retain(r); done.Err == nil && done.End > start {
+		done.Bugs = done.Bugs.With(bugs.RetentionByFirstRecord)
+	}
 }

@@ -3,7 +3,10 @@ package disk_test
 import (
 	"testing"
 
+	"soak/broker/bugs"
 	"soak/broker/core"
+	"soak/broker/disk"
+	"soak/broker/partlog/batch/batchtest"
 	"soak/internal/vfs"
 )
 
@@ -42,5 +45,26 @@ func TestRetainAndRestart(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("not found again: %v", want)
+	}
+}
+
+// The planted bug removes a segment by the age of its first record, and tells that it did.
+func TestRetainByFirstRecord(t *testing.T) {
+	for _, c := range []struct {
+		bugs bugs.Set
+		want int64
+	}{{0, 0}, {bugs.Set(0).With(bugs.RetentionByFirstRecord), 2}} {
+		d, _, _, err := disk.Open(vfs.NewMem(), "/data", disk.Options{Node: 1, Bugs: c.bugs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := part(1, 0)
+		first, second := appendOp(1, a, 0, 1, "old"), appendOp(2, a, 1, 1, "new")
+		batchtest.At(first.Data, 1000)
+		batchtest.At(second.Data, 2000)
+		done := mustDo(t, d, first, second, core.DiskOp{ID: 3, Kind: core.OpLogRetain, Part: a, Retain: core.Retention{Below: 2, Before: 1500, Bytes: -1}})
+		if got := done[2]; got.End != c.want || got.Bugs.Has(bugs.RetentionByFirstRecord) != (c.want > 0) {
+			t.Errorf("with %v the log begins at %d, want %d; told %v", c.bugs.Names(), got.End, c.want, got.Bugs.Names())
+		}
 	}
 }

@@ -12,6 +12,8 @@ type Retention struct {
 	Until  int64 // all that lies below this offset; 0: nothing is to go for that
 	Before int64 // what holds no record of this time or later, in ms since 1970; a record without a time is of no time. 0: nothing is to go for its age
 	Bytes  int64 // the oldest of a log that is as large without them; negative: nothing is to go for the log's size
+
+	FirstRecord bool // a planted bug: a segment's age is that of its first batch
 }
 
 // Retain removes segments from the log's beginning and answers the log start offset, durable on return. The last segment stays, but for one whose
@@ -49,7 +51,11 @@ func (l *Log) Retain(r Retention) (start int64, err error) {
 
 // aged reports whether all records of a segment are older than what is kept.
 func (r Retention) aged(s *segment) bool {
-	return r.Before > 0 && s.maxTime > 0 && s.maxTime < r.Before
+	at := s.maxTime
+	if r.FirstRecord {
+		at = s.firstTime
+	}
+	return r.Before > 0 && at > 0 && at < r.Before
 }
 
 // epochsFrom are the epochs of a log that begins at start, as they are found when it is opened.

@@ -42,15 +42,17 @@ func TestRetain(t *testing.T) {
 		keep partlog.Retention
 		want int64
 	}{
-		"nothing asked":                  {all, 0},
-		"all reached their age":          {with(func(r *partlog.Retention) { r.Before = 200_001 }), 40},
-		"one record has not":             {with(func(r *partlog.Retention) { r.Before = 200_000 }), last},
-		"the first segment alone":        {with(func(r *partlog.Retention) { r.Before = second/2*10_000 + 1 }), second},
-		"never above the high watermark": {with(func(r *partlog.Retention) { r.Before, r.Below = 1<<60, third+1 }), third},
-		"no byte to keep":                {with(func(r *partlog.Retention) { r.Bytes = 0 }), last},
-		"room for all":                   {with(func(r *partlog.Retention) { r.Bytes = 1 << 20 }), 0},
-		"until within a segment":         {with(func(r *partlog.Retention) { r.Until = third + 1 }), third},
-		"until the end":                  {with(func(r *partlog.Retention) { r.Until = 40 }), last},
+		"nothing asked":                                     {all, 0},
+		"all reached their age":                             {with(func(r *partlog.Retention) { r.Before = 200_001 }), 40},
+		"one record has not":                                {with(func(r *partlog.Retention) { r.Before = 200_000 }), last},
+		"the first segment alone":                           {with(func(r *partlog.Retention) { r.Before = second/2*10_000 + 1 }), second},
+		"never above the high watermark":                    {with(func(r *partlog.Retention) { r.Before, r.Below = 1<<60, third+1 }), third},
+		"one record has not, by first ones (a planted bug)": {with(func(r *partlog.Retention) { r.Before, r.FirstRecord = 200_000, true }), 40},
+		"the first one has not, by first ones":              {with(func(r *partlog.Retention) { r.Before, r.FirstRecord = 10_000, true }), 0},
+		"no byte to keep":                                   {with(func(r *partlog.Retention) { r.Bytes = 0 }), last},
+		"room for all":                                      {with(func(r *partlog.Retention) { r.Bytes = 1 << 20 }), 0},
+		"until within a segment":                            {with(func(r *partlog.Retention) { r.Until = third + 1 }), third},
+		"until the end":                                     {with(func(r *partlog.Retention) { r.Until = 40 }), last},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := vfs.NewMem()

@@ -22,6 +22,8 @@ type segment struct {
 	size int64 // bytes of whole batches
 	// maxTime is the latest time that a batch was given, in ms since 1970. After a truncation it may be that of one that is gone.
 	maxTime int64
+	// firstTime is that of the first batch.
+	firstTime int64
 	// index holds the first batch, and then each batch that begins IndexBytes or more behind the last one held.
 	index []indexEntry
 }
@@ -62,6 +64,9 @@ func createSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
 func (s *segment) add(h batch.Header, every int64) {
 	if n := len(s.index); n == 0 || s.size-s.index[n-1].pos >= every {
 		s.index = append(s.index, indexEntry{offset: h.BaseOffset, pos: s.size})
+	}
+	if s.size == 0 {
+		s.firstTime = h.MaxTimestamp
 	}
 	s.size += h.Size
 	s.next = h.NextOffset()
