@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,8 @@ faults:
 // What is judged in memory gets the report that a run folder of the same run gets.
 func TestARunIsJudgedInMemoryAsFromItsFolder(t *testing.T) {
 	plan := small(t)
+	plan.RetentionCheck = 500 * time.Millisecond
+	plan.Topics[0].Retention, plan.Topics[0].SegmentBytes = 2*time.Second, 1024
 	const seed = 5
 	set, _ := bugs.Parse([]string{"cached-is-leader"})
 	run := Describe(plan, seed, []string{"cached-is-leader"})
@@ -120,6 +123,11 @@ func TestARunIsJudgedInMemoryAsFromItsFolder(t *testing.T) {
 	}
 	if want.Outcome != checkers.Violated {
 		t.Errorf("%s: %s", want.Outcome, want.Sentence)
+	}
+	for _, v := range want.Verdicts {
+		if v.Checker == checkers.AckedRecords && (v.Outcome != checkers.Holds || !strings.Contains(v.Reason, "had gone by their topics' retention")) {
+			t.Errorf("%s: %s", v.Outcome, v.Reason)
+		}
 	}
 
 	pool := workers(t, 2)

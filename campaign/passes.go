@@ -296,6 +296,23 @@ func lessLoad(s *shrinker) (bool, error) {
 			}
 		}
 	}
+	for i, t := range s.best.Topics {
+		topic := func(f func(t *scenario.Topic)) {
+			out = append(out, s.change(func(c *scenario.Scenario) {
+				f(&c.Topics[i])
+				if !slices.ContainsFunc(c.Topics, func(t scenario.Topic) bool { return t.Goes() != "" }) {
+					c.RetentionCheck = 0
+				}
+			}))
+		}
+		if t.Goes() != "" {
+			topic(func(t *scenario.Topic) { t.Retention, t.RetentionBytes, t.SegmentBytes = 0, 0, 0 })
+		}
+		if t.Retention > 0 && t.RetentionBytes > 0 {
+			topic(func(t *scenario.Topic) { t.Retention = 0 })
+			topic(func(t *scenario.Topic) { t.RetentionBytes = 0 })
+		}
+	}
 	if w.Produce.Producers > 1 {
 		load(func(w *scenario.Workloads) { w.Produce.Producers = 1 })
 	}

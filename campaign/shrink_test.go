@@ -83,6 +83,41 @@ func TestShrinkLeavesTheFaultThatMatters(t *testing.T) {
 	}
 }
 
+func TestShrinkLeavesTheRetentionThatMatters(t *testing.T) {
+	plan, err := scenario.Parse("retaining.yaml", []byte(`
+name: retaining
+election_interval: 1s
+session_timeout: 500ms
+duration: 20s
+intervals: 0
+steady: 1
+retention_check: 500ms
+topics:
+  - {name: orders, retention_bytes: 4096, segment_bytes: 4096}
+  - {name: payments, retention: 3s, retention_bytes: 1000000, segment_bytes: 4096}
+workloads:
+  produce: {rate: 40, producers: 2, batch: 2, value_bytes: 64}
+faults:
+  - {kind: pause, target: follower, at: 6, for: 2s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := shrinkOptions(t)
+	o.Plans, o.Bugs, o.Class = []*scenario.Scenario{plan}, []string{"retention-by-first-record"}, Class{checkers.AckedRecords, checkers.KindRetainedTooShort}
+	got, err := Shrink(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := got.Plan
+	if len(p.Topics) != 1 || p.Topics[0].Name != "payments" || p.Topics[0].Retention == 0 || p.Topics[0].RetentionBytes != 0 || len(p.Faults) != 0 {
+		t.Errorf("%s\n%s", got.Text(), p.YAML())
+	}
+	if !strings.Contains(got.Text(), "where of payments records older than 3s may go") {
+		t.Error(got.Text())
+	}
+}
+
 func TestShrinkTakesNoOtherFailureForASuccess(t *testing.T) {
 	o := shrinkOptions(t)
 	o.Class = Class{checkers.AckedRecords, "lost"}

@@ -96,6 +96,11 @@ func (s *Shrunk) Text() string {
 	if len(s.Bugs) > 0 {
 		fmt.Fprintf(&b, " and planted %s", strings.Join(s.Bugs, ", "))
 	}
+	for _, t := range s.Plan.Topics {
+		if goes := t.Goes(); goes != "" {
+			fmt.Fprintf(&b, ", where of %s %s", t.Name, goes)
+		}
+	}
 	fmt.Fprintf(&b, ":\n  %s.\nThen %s: %s", Story(s.Plan), s.Failure.Class, s.Failure.Sentence)
 	if s.Failure.At > 0 {
 		fmt.Fprintf(&b, ", %s after the beginning", seconds(time.Duration(s.Failure.At)))

@@ -114,7 +114,7 @@ func TestAnEventTapeGivesBackWhatItTook(t *testing.T) {
 			if rapid.Bool().Draw(t, "view") {
 				e.Body = &history.Partition{Topic: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "topic"), Partition: rapid.Int32().Draw(t, "partition"), Role: "leader", Leader: rapid.Int32().Draw(t, "leader"),
 					LeaderEpoch: rapid.Int32().Draw(t, "epoch"), PartitionEpoch: rapid.Int32().Draw(t, "pepoch"), ISR: rapid.SliceOfN(rapid.Int32(), 0, 3).Draw(t, "isr"),
-					HighWatermark: rapid.Int64().Draw(t, "high"), LogEnd: rapid.Int64().Draw(t, "end"), Cause: rapid.SampledFrom([]string{"", "periodic"}).Draw(t, "cause")}
+					HighWatermark: rapid.Int64().Draw(t, "high"), LogEnd: rapid.Int64().Draw(t, "end"), LogStart: rapid.Int64().Draw(t, "start"), Cause: rapid.SampledFrom([]string{"", "periodic"}).Draw(t, "cause")}
 			} else {
 				e.Body = &history.Apply{Index: rapid.Uint64().Draw(t, "index"), Command: "create_topic", Key: "a", Outcome: history.Refused, Changes: []history.PartitionChange{{Topic: "a", ISR: []int32{1}}}}
 			}
@@ -201,6 +201,9 @@ func brokenRun(t *rapid.T) *story {
 	for p := range int32(2) {
 		for node := int32(1); node <= 2; node++ {
 			d := &history.DrainOp{Topic: "orders", Partition: p, Replica: node, High: int64(len(log[p])), LogEnd: int64(len(log[p]))}
+			if rare("log start") { // of a topic that keeps its records
+				d.LogStart = int64(len(log[p]))
+			}
 			for at, x := range log[p] {
 				switch {
 				case rare("hole"):
@@ -255,7 +258,7 @@ func TestASpilledRunIsJudgedAsOneInMemory(t *testing.T) {
 			}
 		}
 	})
-	for _, kind := range []string{KindInconsistent, KindHole, KindPhantom, KindCorrupt, KindDuplicate, KindRealTime, KindSendOrder, KindReadChanged, KindStaleRead, KindFailedVisible} {
+	for _, kind := range []string{KindInconsistent, KindHole, KindPhantom, KindCorrupt, KindDuplicate, KindRealTime, KindSendOrder, KindReadChanged, KindStaleRead, KindFailedVisible, KindRetainedTooShort} {
 		if !kinds[kind] {
 			t.Errorf("no run was drawn in which %s was found", kind)
 		}

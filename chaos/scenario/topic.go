@@ -94,13 +94,21 @@ func (t Topic) Info(nodes []int32) history.TopicInfo {
 
 func (t Topic) words() string {
 	text := fmt.Sprintf("topic %s: %d partitions, %d replicas, at least %d in sync", t.Name, t.Partitions, t.Replication, t.MinInsyncReplicas)
-	switch {
-	case t.Retention > 0 && t.RetentionBytes > 0:
-		text += fmt.Sprintf("; records older than %s may go, and the oldest while %d bytes of a partition stay", t.Retention, t.RetentionBytes)
-	case t.Retention > 0:
-		text += fmt.Sprintf("; records older than %s may go", t.Retention)
-	case t.RetentionBytes > 0:
-		text += fmt.Sprintf("; the oldest records may go while %d bytes of a partition stay", t.RetentionBytes)
+	if goes := t.Goes(); goes != "" {
+		text += "; " + goes
 	}
 	return text
+}
+
+// Goes says in words which records the topic lets go, "" if it keeps all.
+func (t Topic) Goes() string {
+	switch {
+	case t.Retention > 0 && t.RetentionBytes > 0:
+		return fmt.Sprintf("records older than %s may go, and the oldest while %d bytes of a partition stay", t.Retention, t.RetentionBytes)
+	case t.Retention > 0:
+		return fmt.Sprintf("records older than %s may go", t.Retention)
+	case t.RetentionBytes > 0:
+		return fmt.Sprintf("the oldest records may go while %d bytes of a partition stay", t.RetentionBytes)
+	}
+	return ""
 }
