@@ -115,6 +115,16 @@ func Lone(kind string) bool {
 	return true
 }
 
+// Clash reports whether faults of these two kinds cannot be on one node of a real cluster at once: they would heal each other, or the one could not be brought about
+// for the other. A slow or failing disk is made by the node itself, which must be there, and not frozen, to be told so and to be asked what came of it.
+func Clash(a, b string) bool {
+	return a == b || Lone(a) && Lone(b) || toldToNode(a) && unreachable(b) || toldToNode(b) && unreachable(a)
+}
+
+func toldToNode(kind string) bool { return kind == SlowDisk || kind == ReadError }
+
+func unreachable(kind string) bool { return kind == Pause || kind == CrashLoop || kind == Rolling }
+
 // TakesClients reports whether a fault of this kind may extend to the links between clients and its targets.
 func TakesClients(kind string) bool {
 	switch kind {

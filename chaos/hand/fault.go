@@ -114,7 +114,7 @@ func (h *Hand) register(plan scenario.Fault) (*fault, chaos.Spec, error) {
 	var hit []int32
 	var by []string
 	for _, other := range h.sorted() {
-		if k := other.status.Kind; k == plan.Kind || chaos.Lone(k) && chaos.Lone(plan.Kind) {
+		if k := other.status.Kind; chaos.Clash(k, plan.Kind) {
 			hit = append(hit, other.status.Nodes...)
 			by = append(by, fmt.Sprintf("fault %d (%s)", other.status.ID, other.status.Words()))
 		}
@@ -123,7 +123,7 @@ func (h *Hand) register(plan scenario.Fault) (*fault, chaos.Spec, error) {
 	if len(nodes) == 0 || target.Role == "nodes" && len(nodes) < len(target.Nodes) {
 		hint := "soak cluster status shows who is what"
 		if len(by) > 0 {
-			hint = "two such faults on one node would heal each other; in effect: " + strings.Join(by, ", ") + "; soak cluster heal ends them"
+			hint = "two such faults on one node would heal each other, or keep each other from it; in effect: " + strings.Join(by, ", ") + "; soak cluster heal ends them"
 		}
 		return nil, chaos.Spec{}, refused(hint, "target %s: no such node is up and free of other faults now", plan.Target)
 	}

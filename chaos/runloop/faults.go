@@ -225,11 +225,14 @@ func (l *Loop) quiet(st *step, due int64) bool {
 	return true
 }
 
-// resolve chooses the nodes of a fault, none if its target does not exist now. Nodes that a fault is on are left alone: two faults on one
-// node would heal each other.
+// resolve chooses the nodes of a fault, none if its target does not exist now. Nodes that a fault is on that clashes with it are left alone.
 func (l *Loop) resolve(st *step) []int32 {
 	kind := st.plan.Kind
-	hit := l.faults.hitBy(func(other string) bool { return other == kind || chaos.Lone(other) && chaos.Lone(kind) })
+	clash := chaos.Clash
+	if l.c.Simulated {
+		clash = func(a, b string) bool { return a == b || chaos.Lone(a) && chaos.Lone(b) }
+	}
+	hit := l.faults.hitBy(func(other string) bool { return clash(other, kind) })
 	if l.c.Exact && len(st.plan.Nodes) > 0 {
 		return st.plan.Nodes
 	}

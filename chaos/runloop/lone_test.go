@@ -19,13 +19,40 @@ func byKind(t *testing.T, faults []history.Fault, kind string) history.Fault {
 	return faults[i]
 }
 
-// TestWhatMayComeOnTopOfWhat: a fault that keeps a node from its work waits for another such one to end; a slow disk comes on top of it.
-func TestWhatMayComeOnTopOfWhat(t *testing.T) {
-	f := newFake(t, short(t, `
+// onTop are faults that are to come while n2 is paused.
+const onTop = `
   - {kind: pause, target: n2, at: 6s, for: 4s, brief: true, overlap: true}
   - {kind: kill, target: n2, at: 7s, for: 1s, brief: true, overlap: true}
   - {kind: slow-disk, target: n2, factor: 9, at: 7s, for: 1s, brief: true, overlap: true}
+`
+
+// TestASlowDiskWaitsForAFrozenNode: on a real cluster the node itself makes its disk slow, and must be there to be told so.
+func TestASlowDiskWaitsForAFrozenNode(t *testing.T) {
+	f := newFake(t, short(t, onTop), 1)
+	f.run(5 * time.Minute)
+	pause, slow := byKind(t, f.faults, "pause"), byKind(t, f.faults, "slow-disk")
+	if slow.Asked < pause.Healed {
+		t.Errorf("the slow disk came %s before the pause was over", time.Duration(pause.Healed-slow.Asked))
+	}
+	f = newFake(t, short(t, `
+  - {kind: slow-disk, target: n2, factor: 9, at: 6s, for: 4s, brief: true, overlap: true}
+  - {kind: pause, target: n2, at: 7s, for: 1s, brief: true, overlap: true}
+  - {kind: kill, target: n2, at: 7s, for: 1s, brief: true, overlap: true}
 `), 1)
+	f.run(5 * time.Minute)
+	pause, slow = byKind(t, f.faults, "pause"), byKind(t, f.faults, "slow-disk")
+	if pause.Asked < slow.Healed {
+		t.Errorf("the pause came %s before the slow disk was over", time.Duration(slow.Healed-pause.Asked))
+	}
+	if kill := byKind(t, f.faults, "kill"); kill.Asked >= slow.HealAsked {
+		t.Error("the kill waited for the slow disk, which a node that has started again is given again")
+	}
+}
+
+// TestWhatMayComeOnTopOfWhat: a fault that keeps a node from its work waits for another such one to end; a simulated slow disk comes on top of it.
+func TestWhatMayComeOnTopOfWhat(t *testing.T) {
+	f := newFake(t, short(t, onTop), 1)
+	f.loop.c.Simulated = true
 	f.run(5 * time.Minute)
 	pause, kill, slow := byKind(t, f.faults, "pause"), byKind(t, f.faults, "kill"), byKind(t, f.faults, "slow-disk")
 	if slow.Asked >= pause.HealAsked {

@@ -21,6 +21,9 @@ type Config struct {
 	// anew by the target's role, and a fault that an event fired waits for such an event around its time.
 	Exact bool
 
+	// Simulated says that faults on one node do not keep each other from being brought about, as they may on a real cluster (chaos.Clash).
+	Simulated bool
+
 	// Steered leaves it to others what is broken and for how long: the scenario has no schedule, faults come with Break and end with Mend, and
 	// the faults phase lasts until Conclude.
 	Steered bool

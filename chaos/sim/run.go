@@ -99,7 +99,7 @@ func Run(o Options) (*Result, error) {
 	if o.Limit == 0 {
 		o.Limit = time.Hour
 	}
-	loop, err := runloop.New(runloop.Config{Scenario: o.Scenario, Seed: o.Seed, RunHash: o.RunHash, Start: Epoch, Exact: o.Exact})
+	loop, err := runloop.New(runloop.Config{Scenario: o.Scenario, Seed: o.Seed, RunHash: o.RunHash, Start: Epoch, Exact: o.Exact, Simulated: true})
 	if err != nil {
 		return nil, err
 	}
