@@ -27,6 +27,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// decompressor is one for all: it keeps its decoders, of which a new one takes up to a megabyte and, with a finalizer, outlives a collection of garbage.
+var decompressor = kgo.DefaultDecompressor()
+
 // AppendBatch appends a batch of uncompressed records with these values and the given time in Unix milliseconds. It is written by
 // hand, because simulated producers make one for every operation.
 func AppendBatch(dst []byte, millis int64, values ...[]byte) []byte {
@@ -145,7 +148,7 @@ func readRecords(raw []byte, batch *kmsg.RecordBatch, v Visitor) error {
 	data := batch.Records
 	if codec := batch.Attributes & attrCodec; codec != 0 {
 		var err error
-		if data, err = kgo.DefaultDecompressor().Decompress(data, kgo.CompressionCodecType(codec)); err != nil {
+		if data, err = decompressor.Decompress(data, kgo.CompressionCodecType(codec)); err != nil {
 			return fmt.Errorf("decompressing: %w", err)
 		}
 	}
