@@ -63,7 +63,7 @@ func (c *retained) see(e *history.Event) {
 		c.lines[r][e.Boot] = l
 	}
 	n := len(l.told)
-	decision := p.Cause == history.CauseRetention
+	decision := isDecision(e)
 	switch {
 	case n == 0:
 	case decision && isDecision(l.told[n-1]) && startOf(l.told[n-1]) == p.LogStart && l.told[n-1].Seq < e.Seq:
@@ -77,8 +77,10 @@ func (c *retained) see(e *history.Event) {
 
 func startOf(e *history.Event) int64 { return e.Body.(*history.Partition).LogStart }
 
+// isDecision reports whether a leader tells that it is about to have records removed. It is not for anybody else to decide.
 func isDecision(e *history.Event) bool {
-	return e.Body.(*history.Partition).Cause == history.CauseRetention
+	p := e.Body.(*history.Partition)
+	return p.Cause == history.CauseRetention && p.Role == partitionRoleLeader
 }
 
 // move is a log start that was seen to have moved.

@@ -215,6 +215,15 @@ func TestRetentionRefuses(t *testing.T) {
 			s.begins(2, 6)
 			s.begins(3, 0)
 		}, "n2 removed the offsets 0 to 5 of orders-0", []string{KindRetainedTooShort}},
+		{"a follower decides by itself", 500, 0, func(s *ledgerStory) {
+			s.retires(1, 3, 10)
+			s.now += 2 * second
+			s.starts(2, "follower", 0, 10, 10, history.CauseRetention)
+			s.starts(2, "follower", 6, 10, 10, history.CauseRetained)
+			s.begins(1, 3)
+			s.begins(2, 6)
+			s.begins(3, 0)
+		}, "n2 removed the offsets 0 to 5 of orders-0 by 4.105 s (Unix time), and no leader had been allowed to remove those from 3 on by then", []string{KindRetainedTooShort, KindHole}},
 		{"more than the log start tells is missing", 500, 0, func(s *ledgerStory) {
 			s.retires(1, 6, 10)
 			for n := int32(1); n <= 3; n++ {

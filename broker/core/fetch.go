@@ -113,7 +113,7 @@ func (n *Node) onPeerFetch(from int32, fromBoot uint64, m *PeerFetch) {
 			continue
 		}
 		if code := n.fetchError(c, p); code == errNone && p.q.FetchOffset >= p.r.start && p.q.FetchOffset <= p.r.end {
-			if _, _, diverges := p.r.divergesAt(p.q.LastFetchedEpoch, p.q.FetchOffset); !diverges {
+			if _, _, diverges := c.divergesAt(p.r, p.q); !diverges {
 				n.followerFetched(p.r, f, fromBoot, p.q.FetchOffset)
 			}
 		}
@@ -190,6 +190,17 @@ func (n *Node) fetchError(c *fetchCall, p *fetchPart) int16 {
 	return errNone
 }
 
+// divergesAt says where the log of who asks parts from the replica's. A follower that ends where the replica's log begins, with an epoch older than all that are
+// left, may have parted before that, and nobody can tell any more: it has to begin anew there. A member of the ISR has what was committed, and all below a log
+// start was.
+func (c *fetchCall) divergesAt(r *replica, q *kmsg.FetchRequestTopicPartition) (epoch int32, end int64, diverges bool) {
+	epoch, end, diverges = r.divergesAt(q.LastFetchedEpoch, q.FetchOffset)
+	if !diverges && c.kind == fetchFollower && r.forgot(q.LastFetchedEpoch, q.FetchOffset) && !slices.Contains(r.state.ISR, c.from) {
+		return q.LastFetchedEpoch, r.start, true
+	}
+	return epoch, end, diverges
+}
+
 // limit is the offset below which a fetch may read.
 func (c *fetchCall) limit(r *replica) int64 {
 	if c.kind == fetchConsumer {
@@ -229,7 +240,7 @@ func (n *Node) enough(c *fetchCall) bool {
 			return true
 		}
 		r, limit := p.r, c.limit(p.r)
-		_, _, diverges := r.divergesAt(p.q.LastFetchedEpoch, p.q.FetchOffset)
+		_, _, diverges := c.divergesAt(r, p.q)
 		if diverges || p.q.FetchOffset < r.start || p.q.FetchOffset > r.end || c.kind == fetchFollower && r.hw > p.q.HighWatermark {
 			return true
 		}
@@ -282,7 +293,7 @@ func (n *Node) answerFetch(c *fetchCall) {
 			continue
 		}
 		r := p.r
-		epoch, end, diverges := r.divergesAt(p.q.LastFetchedEpoch, p.q.FetchOffset)
+		epoch, end, diverges := c.divergesAt(r, p.q)
 		if !diverges && (p.q.FetchOffset < r.start || p.q.FetchOffset > r.end) {
 			p.a.ErrorCode, p.a.LogStartOffset = errOffsetOutOfRange, r.start
 			continue

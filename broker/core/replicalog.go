@@ -78,6 +78,11 @@ func (l *replicaLog) divergesAt(lastEpoch int32, offset int64) (epoch int32, end
 	return epoch, end, epoch >= 0 && (epoch < lastEpoch || end < offset)
 }
 
+// forgot reports whether a follower with that last epoch ends where this log begins, and what stood there before is of no epoch that this log knows.
+func (l *replicaLog) forgot(lastEpoch int32, offset int64) bool {
+	return offset == l.start && offset > 0 && lastEpoch >= 0 && (len(l.epochs) == 0 || lastEpoch < l.epochs[0].Epoch)
+}
+
 // truncateTo is where a follower cuts its log, told by the leader that epoch ends at end there: no lower than what both
 // certainly share of that epoch and those before it.
 func (l *replicaLog) truncateTo(epoch int32, end int64) int64 {

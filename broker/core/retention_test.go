@@ -244,3 +244,35 @@ func TestAFollowerBelowTheLogStart(t *testing.T) {
 		t.Errorf("n%d has not told that it began anew", gone)
 	}
 }
+
+// A follower whose log ends just where its leader's begins, with records of its own before that, gives them up: the leader cannot tell any more that they are not
+// what was committed. Once in the ISR it would show them to consumers, and to whom it leads.
+func TestAFollowerThatEndsAtTheLogStart(t *testing.T) {
+	c := newTestCluster(t, 0, quick)
+	c.waitReady()
+	lead := configured(c, "orders", "retention.ms", "5000")
+	produceNow(c, lead, "orders", "shared")
+	c.run(500 * time.Millisecond)
+	lead = part(c, "orders").Leader
+	c.isolate(lead, true)
+	req := produceRequest("orders", 1, time.Second, "alone")
+	batchtest.At(req.Topics[0].Partitions[0].Records, c.now/int64(time.Millisecond)+int64(time.Hour/time.Millisecond)) // never old enough for itself
+	call[*kmsg.ProduceResponse](c, lead, req)
+	c.until(5*time.Second, "another leader", func() bool { return part(c, "orders").Leader != lead })
+	produceNow(c, leads(c, "orders"), "orders", "committed")
+	c.until(20*time.Second, "all that was committed has gone", func() bool {
+		r := replicaAt(c, part(c, "orders").Leader, "orders")
+		return r.role == replicaLeader && r.start == 2 && r.end == 2
+	})
+	if r := replicaAt(c, lead, "orders"); r.start > 1 || r.end != 2 {
+		t.Fatalf("the log of the one that was alone holds %d to %d, and was to end where its leader's begins", r.start, r.end)
+	}
+	c.isolate(lead, false)
+	waitISR(c, "orders", 3)
+	if r := replicaAt(c, lead, "orders"); r.start != 2 || r.end != 2 {
+		t.Errorf("in the ISR again its log holds %d to %d", r.start, r.end)
+	}
+	for _, b := range c.nodes[lead].disk.logs[replicaAt(c, lead, "orders").id].batches {
+		t.Errorf("n%d holds %q", lead, b.data)
+	}
+}
