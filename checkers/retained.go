@@ -216,6 +216,13 @@ type basis struct {
 }
 
 func (c *partitionRetention) judge(moves []move) {
+	if c.exempt && !c.topic.KeepsAll() {
+		// Its offsets may be used again for other records: those that stood there may have gone lawfully, whatever stands there now.
+		for _, m := range moves {
+			c.floors[c.partition] = max(c.floors[c.partition], m.to)
+		}
+		return
+	}
 	lawful := make([]int64, len(moves)) // as far as each was allowed by its own decision
 	unheard := len(c.views.sequences.gaps()) > 0 || !slices.ContainsFunc(moves, func(m move) bool { return m.decided != nil })
 	for i, m := range moves {
@@ -236,7 +243,7 @@ func (c *partitionRetention) judge(moves []move) {
 				c.floors[c.partition] = max(c.floors[c.partition], by)
 			}
 		}
-		if by < m.to && !c.exempt {
+		if by < m.to {
 			c.violate(m, max(by, m.from))
 		}
 	}

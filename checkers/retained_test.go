@@ -1,6 +1,7 @@
 package checkers
 
 import (
+	"slices"
 	"testing"
 
 	"soak/history"
@@ -284,5 +285,25 @@ func TestRetentionUnderWrongClocks(t *testing.T) {
 				t.Errorf("got %s: %s", v.Outcome, v.Reason)
 			}
 		})
+	}
+}
+
+// The offsets of an exempt partition may stand for other records than those that went. A topic that keeps its records has no log start to excuse anything, exempt or not.
+func TestRetentionOfAnExemptPartition(t *testing.T) {
+	for ms, kinds := range map[int64][]string{30_000: nil, 0: {KindRetainedTooShort, KindHole}} {
+		s := retention(ms, 0)
+		s.created()
+		s.lastLosesPower(2, "power-loss")
+		s.retires(1, 6, 10)
+		s.begins(1, 6)
+		s.begins(2, 0)
+		s.begins(3, 0)
+		var got []string
+		for _, v := range s.judge().Violations {
+			got = append(got, v.Kind)
+		}
+		if !slices.Equal(got, kinds) {
+			t.Errorf("with a retention of %d ms: %v, want %v", ms, got, kinds)
+		}
 	}
 }

@@ -155,7 +155,9 @@ func (n *Node) onPeerFetchResp(from int32, fromBoot uint64, m *PeerFetchResp) {
 // fetched takes one partition of an answer that fits what was asked.
 func (n *Node) fetched(r *replica, a *kmsg.FetchResponseTopicPartition) {
 	switch {
-	case a.ErrorCode == errOffsetOutOfRange && a.LogStartOffset > r.end && !r.retaining:
+	case a.ErrorCode == errOffsetOutOfRange && (a.LogStartOffset > r.end || a.LogStartOffset >= 0 && r.start == r.end) && !r.retaining:
+		// Its leader's log begins above all that it has; or ends below where its own begins, which is empty: what has gone by retention was unsynced on who leads now,
+		// and the offsets are given anew.
 		n.restartLog(r, a.LogStartOffset)
 		return
 	case a.ErrorCode != errNone:

@@ -276,3 +276,28 @@ func TestAFollowerThatEndsAtTheLogStart(t *testing.T) {
 		t.Errorf("n%d holds %q", lead, b.data)
 	}
 }
+
+// A follower whose log is empty, by retention, and begins beyond its leader's end begins anew as well: its leader, the last in-sync replica, has lost unsynced records
+// with its power, and gives their offsets to new ones. To wait until it reaches that far would leave the follower without those.
+func TestAnEmptyFollowerBeyondItsLeadersEnd(t *testing.T) {
+	c := newTestCluster(t, 0, quick)
+	c.waitReady()
+	produceNow(c, configured(c, "orders"), "orders", "a")
+	c.run(time.Second)
+	id := part(c, "orders").Leader%3 + 1
+	n, r := c.nodes[id].core, replicaAt(c, id, "orders")
+	n.restartLog(r, 5)
+	c.run(10 * time.Millisecond)
+	a := kmsg.NewFetchResponseTopicPartition()
+	a.ErrorCode, a.LogStartOffset = errOffsetOutOfRange, 0
+	n.fetched(r, &a)
+	if r.start != 0 || r.end != 0 {
+		t.Errorf("its log holds %d to %d, its leader's begins at 0", r.start, r.end)
+	}
+	// One with records is told where they part from its leader's, and waits for that.
+	r.end = 3
+	a.LogStartOffset = 1
+	if n.fetched(r, &a); r.start != 0 || r.end != 3 {
+		t.Errorf("with records: its log holds %d to %d", r.start, r.end)
+	}
+}
