@@ -271,6 +271,9 @@ func (g *guard) finish(budget time.Duration) Verdict {
 		go func() {
 			var v Verdict
 			inner.do(func() { v = g.checker.Finish() })
+			if c, ok := g.checker.(interface{ release() }); ok {
+				inner.do(c.release)
+			}
 			if inner.why != "" {
 				v = Verdict{Reason: inner.why}
 			}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -327,5 +328,29 @@ func TestOutcomesInText(t *testing.T) {
 	}
 	if _, err := Outcome(9).MarshalText(); err == nil {
 		t.Error("an unknown number was written")
+	}
+}
+
+// Checkers are judged one after the other: what one took must not stay beside what the next takes.
+func TestWhatJudgingTookIsGivenBack(t *testing.T) {
+	s := newStory()
+	for i := range uint64(20) {
+		s.op(history.Operation{Client: "p", Produce: &history.ProduceOp{Topic: "orders", Producer: 1, Incarnation: 1, FirstSeq: i, Count: 1, Acks: -1, Acked: -1, Offsets: []int64{int64(i)}}})
+	}
+	order, late := newRecordOrder(alone(&s.run)), newRecovery(alone(&s.run))
+	for _, c := range []Checker{order, late} {
+		g := guard{checker: c}
+		for _, op := range s.ops {
+			c.Operation(op)
+		}
+		if v := g.finish(time.Minute); g.why != "" {
+			t.Fatal(v.Reason)
+		}
+	}
+	if order.acked != nil || order.numbers[0] != nil {
+		t.Error("record-order keeps what it knew of its last partition")
+	}
+	if late.writes != nil || late.sent != nil {
+		t.Error("recovery keeps what it knew of its last partition")
 	}
 }

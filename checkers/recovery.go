@@ -157,6 +157,9 @@ func (c *recovery) load(p partition) {
 	}
 }
 
+// release gives back what judging took, which for a long partition is much: other checkers are to be judged yet.
+func (c *recovery) release() { c.sent, c.writes = nil, nil }
+
 // from is the writes that began at an instant or later.
 func (c *recovery) from(at int64) []write {
 	i, _ := slices.BinarySearchFunc(c.writes, at, func(w write, t int64) int { return cmp.Compare(w.invoke, t) })
