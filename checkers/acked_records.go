@@ -170,6 +170,9 @@ func (c *ackedRecords) judge(unclaimed string) Verdict {
 		missing = append(missing, "the run names no topic to read back")
 	}
 	missing = append(missing, c.drains.shortfalls()...)
+	for _, of := range c.kept.unsure {
+		missing = append(missing, "it is not known "+of)
+	}
 	if c.undecided > 0 {
 		missing = append(missing, plural(c.undecided, "acknowledged record")+" not read back below a high watermark, but not shown to be gone")
 	}

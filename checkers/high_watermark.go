@@ -121,7 +121,10 @@ func (c *highWatermark) staleOf(t *tape, reads []fetched) {
 
 func (c *highWatermark) replay(b boot) {
 	last, decided := map[lived]*history.Event{}, map[lived]*history.Event{}
-	c.lines.walk(b, func(e *history.Event, applied uint64, _ bool) {
+	c.lines.walk(b, func(e *history.Event, applied uint64, gap bool) {
+		if gap {
+			clear(decided) // a later decision may be among what is missing
+		}
 		view, ok := e.Body.(*history.Partition)
 		if !ok || applied == 0 {
 			return

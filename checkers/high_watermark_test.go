@@ -60,6 +60,14 @@ func TestHighWatermark(t *testing.T) {
 			s.starts(2, "follower", 5, 8, 9, history.CauseFollowed)
 			s.starts(3, "follower", 7, 7, 7, history.CauseRestart)
 		}, Holds, "", nil},
+		{"a decision is missing between two log starts", func(s *story) {
+			s.starts(1, "leader", 0, 5, 9, history.CauseRetention)
+			s.starts(1, "leader", 4, 5, 9, history.CauseRetained)
+			s.starts(1, "leader", 4, 9, 9, history.CauseRetention)
+			s.events = s.events[:len(s.events)-1]
+			s.enter(1, 1, topicCommand("create_topic", "other"), 1)
+			s.starts(1, "leader", 7, 9, 9, history.CauseRetained)
+		}, Inconclusive, "1 event of n1", nil},
 		{"the log start is above the high watermark", func(s *story) { s.starts(2, "follower", 6, 5, 9, history.CauseFollowed) },
 			Violated, "n2 removed the records of orders-0 up to offset 6, above its high watermark 5", []string{KindStartAbove}},
 		{"it was when that was decided", func(s *story) {

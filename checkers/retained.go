@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"sync"
 
 	"soak/history"
 )
@@ -27,11 +28,13 @@ type retained struct {
 	last     *history.Event
 	lines    map[replica]map[uint64]*startLine // by boot
 
+	mu     sync.Mutex // held while it is judged: one checker may have been left behind in it when the next asks
 	judged bool
 	floors map[partition]int64
 	starts map[replica]int64
 	early  []Violation
-	moves  int64 // log starts that moved
+	moves  int64    // log starts that moved
+	unsure []string // of which nothing can be said
 }
 
 // startLine is what one replica told, in one boot, of where its log begins.
@@ -115,7 +118,7 @@ func (c *retained) movesOf(r replica) []move {
 				m := move{replica: r, from: start, to: p.LogStart, at: e.Time, end: p.LogEnd, told: e}
 				switch {
 				case p.Cause == history.CauseRetained:
-					m.decided, m.own = decided, decided != nil
+					m.decided, m.own = decided, decided != nil && c.followsUp(decided, e)
 				case i == 0: // a life that ended between the disk's doing and the telling of it
 					m.decided, m.end = decided, end
 				}
@@ -136,13 +139,19 @@ func (c *retained) movesOf(r replica) []move {
 	return out
 }
 
-// judge is done once, by whichever checker ends first.
+// followsUp reports whether nothing is missing between a decision and what came of one, so that it came of this one.
+func (c *retained) followsUp(decided, done *history.Event) bool {
+	return decided.Boot == done.Boot && !c.views.sequences.missed(boot{done.Node, done.Boot}, decided.Seq, done.Seq)
+}
+
+// judge is done once, by whichever checker ends first. Half of it excuses too little: one that crashes in it leaves it to the next to crash as well.
 func (c *retained) judge(faults []*history.Fault) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.judged {
 		return
 	}
-	c.judged = true
-	c.floors, c.starts = map[partition]int64{}, map[replica]int64{}
+	c.floors, c.starts, c.early, c.moves, c.unsure = map[partition]int64{}, map[replica]int64{}, nil, 0, nil
 	exempt := c.unsynced.exempt(faults)
 	trusted := trustedClocks(faults)
 	topics := map[string]*history.TopicInfo{}
@@ -180,6 +189,7 @@ func (c *retained) judge(faults []*history.Fault) {
 		j := partitionRetention{retained: c, partition: p, topic: topics[p.topic], exempt: exempt[p] != "", trusted: trusted}
 		j.judge(of[p])
 	}
+	c.judged = true
 }
 
 // clocksAgree is how far the clocks of two machines are taken to be apart, in ns, where no fault has touched them.
@@ -192,7 +202,6 @@ type partitionRetention struct {
 	topic   *history.TopicInfo
 	exempt  bool
 	trusted bool // no fault has made a clock wrong
-	unheard bool // decisions may have been made that nobody told of
 
 	acked   []ackedAt // by offset; made when first asked for
 	indexed bool
@@ -224,7 +233,8 @@ func (c *partitionRetention) judge(moves []move) {
 		return
 	}
 	lawful := make([]int64, len(moves)) // as far as each was allowed by its own decision
-	unheard := len(c.views.sequences.gaps()) > 0 || !slices.ContainsFunc(moves, func(m move) bool { return m.decided != nil })
+	gaps := c.views.sequences.gaps()
+	unheard := len(gaps) > 0 || !slices.ContainsFunc(moves, func(m move) bool { return m.decided != nil })
 	for i, m := range moves {
 		if m.decided == nil {
 			continue
@@ -243,7 +253,13 @@ func (c *partitionRetention) judge(moves []move) {
 				c.floors[c.partition] = max(c.floors[c.partition], by)
 			}
 		}
-		if by < m.to {
+		switch {
+		case by >= m.to:
+		case !m.own && !c.trusted && len(gaps) > 0 && !c.topic.KeepsAll():
+			// Who decided may be among what is missing, and by which clock nobody knows.
+			c.floors[c.partition] = max(c.floors[c.partition], m.to)
+			c.unsure = append(c.unsure, fmt.Sprintf("whether %s was allowed to remove the offsets %d to %d of %s: clocks were wrong, and %s", node(m.node), max(by, m.from), m.to-1, c.partition, gaps[0]))
+		default:
 			c.violate(m, max(by, m.from))
 		}
 	}

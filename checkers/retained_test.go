@@ -254,6 +254,95 @@ func TestRetentionRefuses(t *testing.T) {
 	}
 }
 
+// What came of a decision that is missing is not held against the one before it.
+func TestRetentionWithMissingDecisions(t *testing.T) {
+	lose := func(s *ledgerStory, cause string) { // the last event of a cause
+		for i := len(s.events) - 1; i >= 0; i-- {
+			if p, ok := s.events[i].Body.(*history.Partition); ok && p.Cause == cause {
+				s.events = slices.Delete(s.events, i, i+1)
+				return
+			}
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		clocks  bool // made wrong
+		ms      int64
+		tell    func(s *ledgerStory)
+		outcome Outcome
+	}{
+		{"the second of two", false, 1500, func(s *ledgerStory) {
+			s.retires(1, 0, 10)
+			s.now += 2 * second
+			s.retires(1, 6, 10)
+			lose(s, history.CauseRetention)
+		}, Holds},
+		{"the second of two, when it went too early by the clock of its leader", false, 15_000, func(s *ledgerStory) {
+			s.retires(1, 0, 10)
+			s.now += 2 * second
+			s.retires(1, 6, 10)
+			lose(s, history.CauseRetention)
+		}, Violated},
+		{"the second of two, in the next life", false, 1500, func(s *ledgerStory) {
+			s.retires(1, 0, 10)
+			s.restart(1)
+			s.starts(1, "leader", 0, 10, 10, "boot")
+			s.now += 2 * second
+			s.retires(1, 6, 10)
+			lose(s, history.CauseRetention)
+		}, Holds},
+		{"the only one, where clocks were made wrong", true, 500, func(s *ledgerStory) {
+			s.retires(1, 6, 10)
+			s.starts(2, "follower", 6, 10, 10, history.CauseFollowed)
+			lose(s, history.CauseRetention)
+		}, Inconclusive},
+		{"the only one, of a topic that keeps its records, where clocks were made wrong", true, 0, func(s *ledgerStory) {
+			s.retires(1, 6, 10)
+			lose(s, history.CauseRetention)
+		}, Violated},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := retention(c.ms, 0)
+			if c.clocks {
+				s.faults = append(s.faults, &history.Fault{ID: 1, Kind: "clock-jump", Asked: 1})
+			}
+			c.tell(s)
+			s.begins(1, 6)
+			s.begins(2, 0)
+			s.begins(3, 0)
+			if v := s.judge(); v.Outcome != c.outcome {
+				t.Errorf("got %s: %s", v.Outcome, v.Reason)
+			}
+		})
+	}
+}
+
+// A checker that crashes half-way leaves nobody with half of what is excused.
+func TestRetentionIsJudgedWhollyOrNotAtAll(t *testing.T) {
+	s := retention(500, 0)
+	s.retires(1, 6, 10)
+	shared := alone(&s.run)
+	for _, e := range s.events {
+		shared.retention().see(e)
+	}
+	kept := shared.retention()
+	views := kept.views
+	kept.views = nil // what asks for it crashes
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it did not crash")
+			}
+		}()
+		kept.judge(nil)
+	}()
+	kept.views = views
+	kept.judge(nil)
+	if at := kept.gone(replica{partition{"orders", 0}, 1}); at != 6 {
+		t.Errorf("after a crash all below offset %d is excused, want 6", at)
+	}
+}
+
 // Where clocks were made wrong, a leader is held to its own decisions all the same.
 func TestRetentionUnderWrongClocks(t *testing.T) {
 	for _, c := range []struct {

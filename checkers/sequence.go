@@ -63,6 +63,19 @@ func (s *sequences) late(b boot, seq uint64) {
 	}
 }
 
+// whole reports whether no event of a life is missing up to the last that was seen.
+func (s *sequences) whole(b boot) bool { return len(s.missing[b]) == 0 }
+
+// missed reports whether an event is missing between two of one life.
+func (s *sequences) missed(b boot, from, to uint64) bool {
+	for first, last := range s.missing[b] {
+		if first < to && last > from {
+			return true
+		}
+	}
+	return false
+}
+
 // gaps describes the holes left, in the order of nodes and boots.
 func (s *sequences) gaps() []string {
 	boots := make([]boot, 0, len(s.missing))
