@@ -12,7 +12,7 @@ import (
 // anew begins its epochs anew: creation and deletion of its name part what stands before from what stands behind.
 //
 // Names retire: where a node's story holds a topic's creation, its deletion and, as nodes speak in the order of the log, all between, and no election in it was
-// repeated, nothing of that life is kept.
+// repeated, nothing of that life is kept. Where events are missing of that story, it may be the repetition that is, for another node to tell.
 type elections struct {
 	count  int64
 	topics map[string]*topicElections
@@ -63,8 +63,9 @@ func topicOf(key string) string {
 	return key
 }
 
-// boundary takes an entry as seen in one passage of a node's life, in case it creates or deletes a topic, and answers the entries that retire.
-func (s *elections) boundary(a *history.Apply, by passage) (retired []entryKey) {
+// boundary takes an entry as seen in one passage of a node's life, of which whole tells that no event is missing, in case it creates or deletes a topic, and answers
+// the entries that retire.
+func (s *elections) boundary(a *history.Apply, by passage, whole bool) (retired []entryKey) {
 	created := a.Command == createTopicCommand
 	if a.Outcome != history.Applied || !created && a.Command != "delete_topic" {
 		return nil
@@ -78,7 +79,7 @@ func (s *elections) boundary(a *history.Apply, by passage) (retired []entryKey) 
 	if !slices.Contains(bound.seenBy, by) {
 		bound.seenBy = append(bound.seenBy, by)
 	}
-	if created || at == 0 || !t.bounds[at-1].created || !slices.Contains(t.bounds[at-1].seenBy, by) {
+	if created || !whole || at == 0 || !t.bounds[at-1].created || !slices.Contains(t.bounds[at-1].seenBy, by) {
 		return nil
 	}
 	from, to := t.bounds[at-1].index, a.Index

@@ -48,6 +48,39 @@ func TestElectionsOfDeletedTopicsRetire(t *testing.T) {
 	}
 }
 
+// A node of whose story the repetition is missing does not keep another from showing it.
+func TestElectionsDoNotRetireAcrossAGap(t *testing.T) {
+	s := calm()
+	begin := len(s.events)
+	s.life("a", 1)
+	var again *history.Event
+	told := s.events[begin:]
+	for _, e := range told {
+		if a, ok := e.Body.(*history.Apply); ok && a.Command == "set_partition_leader" {
+			again = e
+		}
+	}
+	// n1's own story goes on with an event that is missing; n3's has it.
+	var third []*history.Event
+	add := func(a history.Apply) { third = append(third, s.event(3, &a)); s.events = s.events[:len(s.events)-1] }
+	for _, e := range told {
+		a, ok := e.Body.(*history.Apply)
+		if !ok {
+			continue
+		}
+		if a.Command == "delete_topic" {
+			e.Seq++ // one is missing before it
+			a.Index++
+			twice := *again.Body.(*history.Apply)
+			twice.Index, twice.Attempt = twice.Index+1, twice.Attempt+7
+			add(twice)
+		}
+		add(*a)
+	}
+	s.events = append(s.events, third...)
+	wants(t, feed(newSingleLeader(&s.run), s), Violated, "a-0 was elected a leader twice", KindTwiceElected)
+}
+
 // What may yet be found wrong stays.
 func TestRepeatedElectionsDoNotRetire(t *testing.T) {
 	for name, more := range map[string]func(s *story){

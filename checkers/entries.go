@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"sync"
 
 	"soak/history"
 )
@@ -16,8 +17,10 @@ type entries struct {
 	sorted  bool
 	indexes []uint64
 	last    *history.Event
-	near    []*history.Event // a stretch of the tape that was asked for last
-	from    int              // number of its first
+
+	mu   sync.Mutex       // of what follows: a checker that ran out of its time may still ask when the next does
+	near []*history.Event // a stretch of the tape that was asked for last
+	from int              // number of its first
 }
 
 func newEntries(s *spill) *entries {
@@ -51,6 +54,8 @@ func (x *entries) first(index uint64) *history.Event {
 	case x.tape.spill == nil:
 		return x.tape.events[i]
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if i < x.from || i >= x.from+len(x.near) {
 		x.from, x.near = x.tape.blockOf(i)
 	}

@@ -180,7 +180,7 @@ func (c *singleLeader) compare(actor *history.Event, term uint64) {
 func (c *singleLeader) apply(e *history.Event, a *history.Apply) {
 	life := boot{e.Node, e.Boot}
 	by := passage{life, c.passages[life]}
-	for _, done := range c.elections.boundary(a, by) {
+	for _, done := range c.elections.boundary(a, by, c.sequences.whole(life)) {
 		c.entries[done] = nil
 	}
 	if a.Command == "" || a.Command == "empty" {
