@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"soak/workloads/decompress"
 )
 
 // Layout of a record batch of magic 2 (KIP-98), in bytes from its start.
@@ -26,9 +27,6 @@ const (
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// decompressor is one for all: it keeps its decoders, of which a new one takes up to a megabyte and, with a finalizer, outlives a collection of garbage.
-var decompressor = kgo.DefaultDecompressor()
 
 // AppendBatch appends a batch of uncompressed records with these values and the given time in Unix milliseconds. It is written by
 // hand, because simulated producers make one for every operation.
@@ -148,8 +146,8 @@ func readRecords(raw []byte, batch *kmsg.RecordBatch, v Visitor) error {
 	data := batch.Records
 	if codec := batch.Attributes & attrCodec; codec != 0 {
 		var err error
-		if data, err = decompressor.Decompress(data, kgo.CompressionCodecType(codec)); err != nil {
-			return fmt.Errorf("decompressing: %w", err)
+		if data, err = decompress.Records(int8(codec), data); err != nil {
+			return err
 		}
 	}
 	// First whether all can be read, then what they hold: in place of keeping them.

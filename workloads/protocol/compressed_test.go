@@ -3,11 +3,14 @@ package protocol
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"soak/workloads/decompress"
 )
 
 // codecs are those that a batch may be compressed with (KIP-110 brought the last).
@@ -73,6 +76,24 @@ func TestCompressedBatchesAreReadAtOnce(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// A broker may hand out a batch of a few kilobytes that has gigabytes of records: it is damaged, and not what the runner ends by.
+func TestADecompressionBombIsDamage(t *testing.T) {
+	for codec, c := range codecs {
+		compressor, err := kgo.DefaultCompressor(c.make())
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := AppendBatch(nil, 1, []byte("x"))[:batchHeaderSize:batchHeaderSize]
+		records, _ := compressor.Compress(new(bytes.Buffer), make([]byte, decompress.Max+1))
+		batch := append(header, records...)
+		binary.BigEndian.PutUint16(batch[batchAttrsAt:], c.number)
+		var r readValues
+		if err := ReadBatches(endBatch(batch, 0), &r); err != nil || !errors.Is(r.damaged, kgo.ErrMaxDecompress) {
+			t.Errorf("%s: %v, damaged by %v; want %v", codec, err, r.damaged, kgo.ErrMaxDecompress)
+		}
+	}
 }
 
 type nobody struct{}
