@@ -295,8 +295,13 @@ func (c *cluster) cutBetween(k *cut, peer *node) (int, bool) {
 		if o.spec.Kind == chaos.Loss || o.spec.Kind == chaos.Reset || slows(o.spec.Kind) {
 			return false // which let packets through
 		}
-		return o != k && (o.node == k.node && slices.Contains(o.peers, peer) || o.node == peer && slices.Contains(o.peers, k.node))
+		return o != k && o.onLink(k.node, peer)
 	})
+}
+
+// onLink reports whether the cut is at either end of the link between two nodes, and of that link.
+func (k *cut) onLink(a, b *node) bool {
+	return k.node == a && slices.Contains(k.peers, b) || k.node == b && slices.Contains(k.peers, a)
 }
 
 func (c *cluster) findCut(is func(*cut) bool) (int, bool) {

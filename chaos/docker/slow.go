@@ -152,7 +152,7 @@ func (c *cluster) lookAtLinks(ctx context.Context, f *fault, k *cut, phase strin
 		case phase == "during" && (f.spec.Kind == chaos.Bandwidth || f.at(peer) == nil):
 			continue // bytes that waited are the evidence; or the other end is in a life that the next look sees to
 		}
-		e, ok = k.trip(r, peer, phase)
+		e, ok = k.trip(r, peer, phase, c.slowedToo(k, peer))
 		add(e, ok, "a round trip "+k.pair(peer))
 	}
 	if k.clients && c.responsive(ctx, k.node) {
@@ -204,17 +204,24 @@ func (k *cut) went(r sidecar.Report, rule, phase string) (history.Evidence, bool
 	return seen(phase, int64(l.Took), "%s: packets took %s", name, took), l.Bytes > 0 && l.Took >= k.spec.By
 }
 
-// trip says what a round trip to a peer takes, and whether that is evidence of the phase: a delay is met once there and once back.
-func (k *cut) trip(r sidecar.Report, peer *node, phase string) (history.Evidence, bool) {
+// trip says what a round trip to a peer takes, and whether that is evidence of the phase: a delay is met once there and once back. Where another fault slows that
+// link down too, a trip stays slow after this one, and says only that there is an answer: that this one keeps no packets any more is told of each way.
+func (k *cut) trip(r sidecar.Report, peer *node, phase string, too bool) (history.Evidence, bool) {
 	t := r.RoundTrips[fmt.Sprintf("n%d", peer.id)]
 	e := seen(phase, int64(t.Took), "%s: a round trip took %s", k.pair(peer), t.Took.Round(time.Microsecond))
 	switch {
 	case t.Count == 0:
 		return e, false
-	case k.spec.Kind == chaos.Bandwidth:
+	case k.spec.Kind == chaos.Bandwidth || too && phase == "after":
 		return e, true
 	}
 	return e, phase == "before" || (t.Took >= 2*k.spec.By) == (phase == "during")
+}
+
+// slowedToo reports whether another fault slows down the link between the cut's node and a peer as well.
+func (c *cluster) slowedToo(k *cut, peer *node) bool {
+	_, too := c.findCut(func(o *cut) bool { return o.spec.ID != k.spec.ID && slows(o.spec.Kind) && o.onLink(k.node, peer) })
+	return too
 }
 
 // stillSlow is evidence that a cut's links are still slowed down, or nothing where too little went over them to say. Where the node has begun
@@ -261,7 +268,7 @@ func (c *cluster) stillSlow(ctx context.Context, f *fault, k *cut) (evidence []h
 		if !f.asks(k, peer) || r.RoundTrips[name].Count == was.RoundTrips[name].Count {
 			continue
 		}
-		e, ok := k.trip(r, peer, "during")
+		e, ok := k.trip(r, peer, "during", false)
 		switch {
 		case ok:
 			evidence = append(evidence, e)

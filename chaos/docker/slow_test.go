@@ -92,17 +92,21 @@ func TestEvidenceOfSlowLinks(t *testing.T) {
 		cut   *cut
 		phase string
 		trip  sidecar.RoundTrip
+		too   bool
 		want  bool
 	}{
-		"none":              {delay, "before", sidecar.RoundTrip{}, false},
-		"before":            {delay, "before", sidecar.RoundTrip{Took: ms, Count: 1}, true},
-		"slow both ways":    {delay, "during", sidecar.RoundTrip{Took: 100 * ms, Count: 1}, true},
-		"slow one way":      {delay, "during", sidecar.RoundTrip{Took: 99 * ms, Count: 1}, false},
-		"quick after":       {delay, "after", sidecar.RoundTrip{Took: ms, Count: 1}, true},
-		"slow after":        {delay, "after", sidecar.RoundTrip{Took: 100 * ms, Count: 1}, false},
-		"of a bounded rate": {rate, "after", sidecar.RoundTrip{Took: 300 * ms, Count: 1}, true},
+		"none":                          {delay, "before", sidecar.RoundTrip{}, false, false},
+		"before":                        {delay, "before", sidecar.RoundTrip{Took: ms, Count: 1}, false, true},
+		"slow both ways":                {delay, "during", sidecar.RoundTrip{Took: 100 * ms, Count: 1}, false, true},
+		"slow one way":                  {delay, "during", sidecar.RoundTrip{Took: 99 * ms, Count: 1}, false, false},
+		"quick after":                   {delay, "after", sidecar.RoundTrip{Took: ms, Count: 1}, false, true},
+		"slow after":                    {delay, "after", sidecar.RoundTrip{Took: 100 * ms, Count: 1}, false, false},
+		"of a bounded rate":             {rate, "after", sidecar.RoundTrip{Took: 300 * ms, Count: 1}, false, true},
+		"slow after, by another fault":  {delay, "after", sidecar.RoundTrip{Took: 100 * ms, Count: 1}, true, true},
+		"none after, by another fault":  {delay, "after", sidecar.RoundTrip{}, true, false},
+		"too quick, with another fault": {delay, "during", sidecar.RoundTrip{Took: 99 * ms, Count: 1}, true, false},
 	} {
-		e, ok := tc.cut.trip(sidecar.Report{RoundTrips: map[string]sidecar.RoundTrip{"n2": tc.trip}}, c.nodes[1], tc.phase)
+		e, ok := tc.cut.trip(sidecar.Report{RoundTrips: map[string]sidecar.RoundTrip{"n2": tc.trip}}, c.nodes[1], tc.phase, tc.too)
 		if ok != tc.want || !strings.HasPrefix(e.What, "n1⇄n2: a round trip took ") {
 			t.Errorf("round trip, %s: %v, %q", name, ok, e.What)
 		}
@@ -123,6 +127,28 @@ func TestARoundTripIsToldOfOnce(t *testing.T) {
 	}
 	if got := strings.Join(told, " "); got != "n2⇄n1 n2⇄n3 n3⇄n1" {
 		t.Errorf("told of %s", got)
+	}
+}
+
+// Faults on two nodes meet on the link between them, at both of its ends.
+func TestTwoFaultsSlowOneLinkDown(t *testing.T) {
+	c := laidOut(3)
+	other := newCut(c.nodes[0], c.nodes[1:2], chaos.Spec{ID: 1, Kind: chaos.Bandwidth})
+	other.conn = &client.ContainerAttachResult{}
+	c.faults = map[int]*fault{1: {cuts: []*cut{other}}}
+	for _, tc := range []struct {
+		id         int
+		node, peer int
+		want       bool
+	}{{2, 0, 1, true}, {2, 1, 0, true}, {2, 0, 2, false}, {2, 2, 1, false}, {1, 1, 0, false}} {
+		k := newCut(c.nodes[tc.node], nil, chaos.Spec{ID: tc.id, Kind: chaos.Delay})
+		if got := c.slowedToo(k, c.nodes[tc.peer]); got != tc.want {
+			t.Errorf("fault %d, n%d and n%d: another fault slows the link down: %v", tc.id, tc.node+1, tc.peer+1, got)
+		}
+	}
+	other.spec.Kind = chaos.Partition
+	if c.slowedToo(newCut(c.nodes[0], nil, chaos.Spec{ID: 2, Kind: chaos.Delay}), c.nodes[1]) {
+		t.Error("a partition slows a link down")
 	}
 }
 
