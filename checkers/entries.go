@@ -16,6 +16,7 @@ type entries struct {
 	// sorted are the indexes in the order of the tape, as long as they ascend; then they are put in order when they are asked for.
 	sorted  bool
 	indexes []uint64
+	forgets bool // nothing is kept, and nothing can be asked for
 	last    *history.Event
 
 	mu   sync.Mutex       // of what follows: a checker that ran out of its time may still ask when the next does
@@ -30,7 +31,7 @@ func newEntries(s *spill) *entries {
 // add takes every event. Each checker hands over what it sees; the first counts.
 func (x *entries) add(e *history.Event) {
 	a, ok := e.Body.(*history.Apply)
-	if !ok || e == x.last {
+	if !ok || e == x.last || x.forgets {
 		return
 	}
 	x.last = e

@@ -40,10 +40,13 @@ type disagreement struct {
 	first, this boot
 }
 
-// print is hashes of an entry, by which two are compared: what was committed, and what came of it.
-type print struct{ entry, result uint64 }
+// print is hashes of an entry, by which two are compared: what was committed, and what came of it; and who told it.
+type print struct {
+	entry, result uint64
+	by            boot
+}
 
-func printOf(a *history.Apply) print {
+func printOf(e *history.Event, a *history.Apply) print {
 	h := fnv.New64a()
 	var b [20]byte
 	le := binary.LittleEndian
@@ -54,7 +57,7 @@ func printOf(a *history.Apply) print {
 	io.WriteString(h, a.Command)
 	h.Write([]byte{0})
 	io.WriteString(h, a.Key)
-	p := print{entry: h.Sum64()}
+	p := print{entry: h.Sum64(), by: boot{e.Node, e.Boot}}
 	h.Reset()
 	le.PutUint64(b[:], a.Hash)
 	h.Write(b[:8])
@@ -84,7 +87,7 @@ func (c *metadataAgreement) Event(e *history.Event) {
 	case *history.Apply:
 		c.entries.add(e)
 		first, known := c.prints[b.Index]
-		this := printOf(b)
+		this := printOf(e, b)
 		if !known {
 			c.prints[b.Index] = this
 			return
@@ -92,9 +95,9 @@ func (c *metadataAgreement) Event(e *history.Event) {
 		c.compared++
 		switch {
 		case first.entry != this.entry:
-			c.differ(KindEntriesDiffer, b.Index, c.entries.first(b.Index), e, "applied different entries")
+			c.differ(KindEntriesDiffer, b.Index, first.by, c.entries.first(b.Index), e, "applied different entries")
 		case first.result != this.result:
-			c.differ(KindChangesDiffer, b.Index, c.entries.first(b.Index), e, fmt.Sprintf("came to different changes by %s %s", b.Command, b.Key))
+			c.differ(KindChangesDiffer, b.Index, first.by, c.entries.first(b.Index), e, fmt.Sprintf("came to different changes by %s %s", b.Command, b.Key))
 		}
 	case *history.StateHash:
 		if hashed := c.hashed[life]; hashed != nil {
@@ -110,24 +113,29 @@ func (c *metadataAgreement) Event(e *history.Event) {
 			c.shared[b.Index] = true
 		}
 		if first.Body.(*history.StateHash).Hash != b.Hash {
-			c.differ(KindStatesDiffer, b.Index, first, e, "hold different states")
+			c.differ(KindStatesDiffer, b.Index, boot{first.Node, first.Boot}, first, e, "hold different states")
 		}
 	}
 }
 
-func (c *metadataAgreement) differ(kind string, index uint64, first, second *history.Event, how string) {
-	pair := disagreement{kind, boot{first.Node, first.Boot}, boot{second.Node, second.Boot}}
+// differ takes a difference between what a life told first, by an event that is nil while a run goes on, and what another tells now.
+func (c *metadataAgreement) differ(kind string, index uint64, by boot, first, second *history.Event, how string) {
+	pair := disagreement{kind, by, boot{second.Node, second.Boot}}
 	if c.told[pair] {
 		return
 	}
 	c.told[pair] = true
-	who := fmt.Sprintf("n%d and n%d", first.Node, second.Node)
-	nodes := []int32{first.Node, second.Node}
-	if first.Node == second.Node {
-		who, nodes = fmt.Sprintf("n%d in its boots %d and %d", first.Node, first.Boot, second.Boot), nodes[:1]
+	who := fmt.Sprintf("n%d and n%d", by.node, second.Node)
+	nodes := []int32{by.node, second.Node}
+	if by.node == second.Node {
+		who, nodes = fmt.Sprintf("n%d in its boots %d and %d", by.node, by.boot, second.Boot), nodes[:1]
+	}
+	var evidence []string
+	if first != nil {
+		evidence = append(evidence, eventLine(first))
 	}
 	c.violate(Violation{
-		Kind: kind, Time: second.Time, Nodes: nodes, Evidence: []string{eventLine(first), eventLine(second)},
+		Kind: kind, Time: second.Time, Nodes: nodes, Evidence: append(evidence, eventLine(second)),
 		Sentence: fmt.Sprintf("%s %s at raft index %d", who, how, index),
 	})
 }

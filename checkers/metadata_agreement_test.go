@@ -112,3 +112,17 @@ func TestMetadataAgreement(t *testing.T) {
 		})
 	}
 }
+
+// While a run goes on, its entries are not kept, and a difference is seen all the same.
+func TestMetadataAgreementWhileTheRunGoesOn(t *testing.T) {
+	s := newStory()
+	live := newMetadataAgreement(&shared{run: &s.run, live: true})
+	a := s.enter(1, 1, topicCommand("create_topic", "a"), 1, 2)
+	other := *a
+	other.Hash++
+	s.event(3, &other)
+	wants(t, feed(live, s), Violated, "n1 and n3 came to different changes by create_topic a at raft index 1", KindChangesDiffer)
+	if n := len(live.entries.indexes) + live.entries.tape.count; n != 0 {
+		t.Errorf("%d entries are kept", n)
+	}
+}

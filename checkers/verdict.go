@@ -122,6 +122,7 @@ type entry struct {
 type shared struct {
 	run   *history.Run
 	spill *spill // nil: everything stays in memory
+	live  bool   // the run goes on, maybe for a night, and is judged from its folder in the end: entries are not kept
 	ops   *operations
 	told  *views
 	log   *entries
@@ -150,6 +151,7 @@ func (s *shared) seen() *views {
 func (s *shared) committed() *entries {
 	if s.log == nil {
 		s.log = newEntries(s.spill)
+		s.log.forgets = s.live
 	}
 	return s.log
 }
@@ -261,7 +263,7 @@ func newOn(s *shared) []Checker {
 // NewLive makes those that can judge while the run goes on, from its first event.
 func NewLive(run *history.Run) []Checker {
 	var out []Checker
-	s := shared{run: run}
+	s := shared{run: run, live: true}
 	for _, e := range catalogue() {
 		if e.Live {
 			out = append(out, e.make(&s))
