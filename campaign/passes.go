@@ -286,7 +286,7 @@ func lessLoad(s *shrinker) (bool, error) {
 	}
 	if n := len(s.best.Topics); n > 1 {
 		for i := range n {
-			out = append(out, s.change(func(c *scenario.Scenario) { c.Topics = slices.Delete(c.Topics, i, i+1) }))
+			out = append(out, s.change(func(c *scenario.Scenario) { c.Topics = slices.Delete(c.Topics, i, i+1); lookForNothing(c) }))
 		}
 	}
 	for i := range s.best.Topics {
@@ -300,9 +300,7 @@ func lessLoad(s *shrinker) (bool, error) {
 		topic := func(f func(t *scenario.Topic)) {
 			out = append(out, s.change(func(c *scenario.Scenario) {
 				f(&c.Topics[i])
-				if !slices.ContainsFunc(c.Topics, func(t scenario.Topic) bool { return t.Goes() != "" }) {
-					c.RetentionCheck = 0
-				}
+				lookForNothing(c)
 			}))
 		}
 		if t.Goes() != "" {
@@ -326,6 +324,13 @@ func lessLoad(s *shrinker) (bool, error) {
 		load(func(w *scenario.Workloads) { w.Metadata.Clients-- })
 	}
 	return s.first(out)
+}
+
+// lookForNothing leaves out how often leaders look where no topic lets anything go: a scenario that says it is refused.
+func lookForNothing(c *scenario.Scenario) {
+	if !c.LetsGo() {
+		c.RetentionCheck = 0
+	}
 }
 
 // shorter begins the schedule earlier, and brings the faults closer together.

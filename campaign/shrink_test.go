@@ -118,6 +118,24 @@ faults:
 	}
 }
 
+// A scenario that looks for what may go, where nothing may, would be refused: what is left can be run.
+func TestShrinkLeavesNoRetentionCheckWithoutATopicForIt(t *testing.T) {
+	o := shrinkOptions(t)
+	plan := *o.Plans[0]
+	plan.RetentionCheck = time.Second
+	orders := plan.Topics[0]
+	orders.Name, orders.RetentionBytes, orders.SegmentBytes = "retaining", 1<<30, 1<<20
+	plan.Topics = append([]scenario.Topic{orders}, plan.Topics...)
+	o.Plans = []*scenario.Scenario{&plan}
+	got, err := Shrink(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := scenario.Parse("shrunk.yaml", got.YAML()); err != nil {
+		t.Errorf("%v\n%s", err, got.YAML())
+	}
+}
+
 func TestShrinkTakesNoOtherFailureForASuccess(t *testing.T) {
 	o := shrinkOptions(t)
 	o.Class = Class{checkers.AckedRecords, "lost"}

@@ -111,21 +111,31 @@ func (h *Hand) register(plan scenario.Fault) (*fault, chaos.Spec, error) {
 	if len(h.faults) >= maxFaults {
 		return nil, chaos.Spec{}, refused("heal some", "%d faults are in effect, and more are not taken", len(h.faults))
 	}
+	named := target.Nodes
+	if target.Role == "node" {
+		named = []int32{target.Node}
+	}
 	var hit []int32
 	var by []string
 	for _, other := range h.sorted() {
 		if k := other.status.Kind; chaos.Clash(k, plan.Kind) {
 			hit = append(hit, other.status.Nodes...)
+			if len(named) > 0 && !slices.ContainsFunc(other.status.Nodes, func(id int32) bool { return slices.Contains(named, id) }) {
+				continue // it is on another node
+			}
 			by = append(by, fmt.Sprintf("fault %d (%s)", other.status.ID, other.status.Words()))
 		}
 	}
 	nodes := h.roles.Resolve(target, plan.Kind, hit)
 	if len(nodes) == 0 || target.Role == "nodes" && len(nodes) < len(target.Nodes) {
 		hint := "soak cluster status shows who is what"
+		if len(named) == 0 && target.Role != scenario.TargetAll && len(h.roles.Resolve(target, plan.Kind, nil)) == 0 {
+			return nil, chaos.Spec{}, refused(hint, "target %s: no node that is up is that now", plan.Target)
+		}
 		if len(by) > 0 {
 			hint = "two such faults on one node would heal each other, or keep each other from it; in effect: " + strings.Join(by, ", ") + "; soak cluster heal ends them"
 		}
-		return nil, chaos.Spec{}, refused(hint, "target %s: no such node is up and free of other faults now", plan.Target)
+		return nil, chaos.Spec{}, refused(hint, "target %s: not up, or not free of other faults now", plan.Target)
 	}
 	h.lastID++
 	leader, _ := h.roles.Leader()

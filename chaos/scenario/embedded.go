@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"soak/internal/nearest"
@@ -50,6 +51,9 @@ func Load(nameOrPath string) (*Scenario, error) {
 	info, err := os.Stat(nameOrPath)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if ext := filepath.Ext(nameOrPath); ext == ".yaml" || ext == ".yml" || strings.ContainsRune(nameOrPath, filepath.Separator) {
+			return nil, &Error{Msg: fmt.Sprintf("reading the scenario: there is no file %s", nameOrPath), Hint: "give the path of a YAML file, or one of soak scenarios"}
+		}
 		hint := "scenarios: " + strings.Join(names, ", ") + "; or the path of a YAML file"
 		if near := nearest.Word(nameOrPath, names); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)

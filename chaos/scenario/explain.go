@@ -9,6 +9,9 @@ import (
 	"soak/chaos"
 )
 
+// brokersRetentionCheck is how often leaders look where nobody says.
+const brokersRetentionCheck = 30 * time.Second
+
 // Explain tells the scenario in words, a line each: the cluster, the load, the phases with their faults and what each is for, what the run
 // must have seen to prove anything, and how long it takes. Which drivers can do it, the drivers know.
 func (s *Scenario) Explain() []string {
@@ -24,6 +27,9 @@ func (s *Scenario) Explain() []string {
 	p("  %d nodes; election interval %s, session time-out %s; %s", s.Nodes, s.ElectionInterval, s.SessionTimeout, flush)
 	for _, t := range s.Topics {
 		p("  %s", t.words())
+	}
+	if s.LetsGo() {
+		p("  leaders look for what may go every %s", cmp.Or(s.RetentionCheck, brokersRetentionCheck))
 	}
 	p("")
 	p("load")

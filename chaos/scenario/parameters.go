@@ -50,6 +50,20 @@ func allowed(kind string) []string {
 // parameterNames are all fields that belong to some kinds alone.
 var parameterNames = []string{"way", "every", "factor", "by", "ppm", "files", "jitter", "bytes_per_second"}
 
+// example is a field with a value that makes sense for the kind, to start from.
+func example(kind, name string) string {
+	value := map[string]string{"way": "in", "every": "500ms", "factor": "20", "by": "50ms", "ppm": "20000", "files": chaos.FilesSegment, "bytes_per_second": "20000"}[name]
+	switch kind {
+	case chaos.ClockJump:
+		value = "-2s"
+	case chaos.Loss:
+		value = "100000"
+	case chaos.Rolling:
+		value = "2s"
+	}
+	return name + ": " + value
+}
+
 // checkParameters refuses a fault that lacks what its kind needs, or has what belongs to another.
 func (r *reader) checkParameters(o object, f Fault, what string) {
 	need := parameters(f.Kind)
@@ -58,7 +72,7 @@ func (r *reader) checkParameters(o object, f Fault, what string) {
 		case there && !contains(need, name) && !contains(allowed(f.Kind), name):
 			r.fail(o.at(name), "", "%s: %s does not belong to %s", what, name, f.Kind)
 		case !there && contains(need, name):
-			r.fail(o.at("kind"), "", "%s: %s needs %s", what, f.Kind, name)
+			r.fail(o.at("kind"), "as in "+example(f.Kind, name), "%s: %s needs %s", what, f.Kind, name)
 		}
 	}
 	switch {

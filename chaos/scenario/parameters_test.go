@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"soak/chaos"
 )
 
 // everyKind is one fault of each kind, as a person writes it.
@@ -68,6 +70,30 @@ func TestEveryKindIsReadAndWritten(t *testing.T) {
 	}
 	if got := s.Window(s.Faults[0], true).Milliseconds(); got != 50 {
 		t.Errorf("a brief fault on the raft leader lasts %d ms", got)
+	}
+}
+
+// What a hint proposes is accepted when it is written down.
+func TestWhatIsMissingIsShownByAnExample(t *testing.T) {
+	for _, kind := range kinds {
+		for _, name := range parameters(kind) {
+			fault := "{kind: " + kind + ", target: n2, at: 1"
+			if kind == chaos.Rolling {
+				fault = "{kind: " + kind + ", at: 1"
+			}
+			parse := func(fault string) error {
+				_, err := Parse("x.yaml", []byte("faults: ["+fault+"}]\ntopics: [{name: a}]\n"))
+				return err
+			}
+			var refusal *Error
+			if !errors.As(parse(fault), &refusal) || !strings.HasPrefix(refusal.Hint, "as in ") {
+				t.Errorf("%s without %s: %+v", kind, name, refusal)
+				continue
+			}
+			if err := parse(fault + ", " + strings.TrimPrefix(refusal.Hint, "as in ")); err != nil {
+				t.Errorf("%s with what the hint proposes: %v", kind, err)
+			}
+		}
 	}
 }
 

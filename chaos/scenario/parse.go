@@ -36,7 +36,7 @@ func Parse(file string, src []byte) (*Scenario, error) {
 	r := &reader{file: file}
 	tree, err := parser.ParseBytes(src, 0)
 	if err != nil {
-		return nil, syntaxError(file, err)
+		return nil, syntaxError(file, src, err)
 	}
 	if len(tree.Docs) != 1 || tree.Docs[0].Body == nil {
 		return nil, &Error{File: file, Line: 1, Col: 1, Msg: "want exactly one YAML document", Hint: "start from `soak scenarios quick`"}
@@ -49,13 +49,18 @@ func Parse(file string, src []byte) (*Scenario, error) {
 }
 
 // syntaxError takes the place out of the YAML library's error; its own text spans lines.
-func syntaxError(file string, err error) *Error {
+func syntaxError(file string, src []byte, err error) *Error {
 	out := &Error{File: file, Line: 1, Col: 1, Msg: strings.SplitN(err.Error(), "\n", 2)[0]}
 	var y yaml.Error
 	if errors.As(err, &y) {
 		out.Msg = y.GetMessage()
 		if t := y.GetToken(); t != nil && t.Position != nil {
 			out.Line, out.Col = t.Position.Line, t.Position.Column
+		}
+	}
+	if lines := strings.Split(string(src), "\n"); out.Line <= len(lines) {
+		if line := lines[out.Line-1]; strings.Contains(line[:len(line)-len(strings.TrimLeft(line, " \t"))], "\t") {
+			out.Hint = "the line is indented with a tab, and YAML takes spaces alone"
 		}
 	}
 	return out
@@ -98,6 +103,9 @@ func (r *reader) scenario(n ast.Node) *Scenario {
 	}
 	if len(s.Topics) == 0 || len(s.Topics) > 64 {
 		r.fail(o.at("topics"), "topics: [{name: orders, partitions: 6}]", "the scenario: topics: want between 1 and 64 record topics")
+	}
+	if s.RetentionCheck > 0 && !s.LetsGo() {
+		r.fail(o.at("retention_check"), "give a topic retention or retention_bytes, or leave it out", "the scenario: retention_check: no topic lets anything go, so there is nothing to look for")
 	}
 	if w := o.get("workloads"); w != nil {
 		s.Workloads = r.workloads(w)
@@ -237,6 +245,9 @@ func (r *reader) checkFault(o object, f Fault, what string, s *Scenario) {
 		hint := "targets: " + strings.Join(known, ", ") + ", leader(orders-0), n2, n1+n3; of client-crash: clients, produce-1"
 		if near := nearest.Word(f.Target, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		if f.Target == "" {
+			err = errors.New("it has no target")
 		}
 		r.fail(o.at("target"), hint, "%s: %v", what, err)
 		return

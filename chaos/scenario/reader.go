@@ -128,7 +128,11 @@ func (o object) number(name string, otherwise, low, high int) int {
 	}
 	v, err := strconv.Atoi(strings.ReplaceAll(t, "_", ""))
 	if err != nil {
-		o.r.fail(n, "", "%s: %s: %q is not a whole number", o.what, name, t)
+		hint := ""
+		if strings.Contains(name, "bytes") {
+			hint = "write it in bytes, as in 65536 for 64 KiB"
+		}
+		o.r.fail(n, hint, "%s: %s: %q is not a whole number", o.what, name, t)
 		return otherwise
 	}
 	if v < low || v > high {

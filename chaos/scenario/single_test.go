@@ -29,7 +29,7 @@ func TestAFaultGivenFieldByField(t *testing.T) {
 		{map[string]string{"kind": "kill", "target": "n4"}, "the cluster has 3 nodes", ""},
 		{map[string]string{"kind": "kill", "target": "folower"}, `unknown target "folower"`, `did you mean "follower"?`},
 		{map[string]string{"kind": "kill", "target": "n1", "way": "in"}, "way does not belong to kill", ""},
-		{map[string]string{"kind": "link-delay", "target": "n1"}, "link-delay needs by", ""},
+		{map[string]string{"kind": "link-delay", "target": "n1"}, "link-delay needs by", "as in by: 50ms"},
 		{map[string]string{"kind": "kill", "target": "n1", "frequency": "1"}, `unknown field "frequency"`, "fields:"},
 		{map[string]string{"kind": "kill", "target": strings.Repeat("n", 300)}, "more than 256 bytes", ""},
 	} {

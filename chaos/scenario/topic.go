@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,8 +97,18 @@ func (t Topic) words() string {
 	text := fmt.Sprintf("topic %s: %d partitions, %d replicas, at least %d in sync", t.Name, t.Partitions, t.Replication, t.MinInsyncReplicas)
 	if goes := t.Goes(); goes != "" {
 		text += "; " + goes
+		if t.SegmentBytes > 0 {
+			text += fmt.Sprintf(", by whole segments of %d bytes", t.SegmentBytes)
+		} else {
+			text += ", by whole segments of the broker's own size, 64 MiB"
+		}
 	}
 	return text
+}
+
+// LetsGo reports whether a topic asks that records may go.
+func (s *Scenario) LetsGo() bool {
+	return slices.ContainsFunc(s.Topics, func(t Topic) bool { return t.Goes() != "" })
 }
 
 // Goes says in words which records the topic lets go, "" if it keeps all.

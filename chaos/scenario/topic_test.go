@@ -42,7 +42,17 @@ func TestATopicsRetention(t *testing.T) {
 		t.Errorf("%+v does not keep all", plain)
 	}
 	words := strings.Join(s.Explain(), "\n")
-	if !strings.Contains(words, "records older than 7.5s may go, and the oldest while 65536 bytes of a partition stay") {
-		t.Errorf("explained as\n%s", words)
+	for _, want := range []string{"records older than 7.5s may go, and the oldest while 65536 bytes of a partition stay, by whole segments of 8192 bytes", "leaders look for what may go every 1s"} {
+		if !strings.Contains(words, want) {
+			t.Errorf("explained without %q as\n%s", want, words)
+		}
+	}
+	s.RetentionCheck, s.Topics[0].SegmentBytes = 0, 0
+	if words := strings.Join(s.Explain(), "\n"); !strings.Contains(words, "own size, 64 MiB") || !strings.Contains(words, "every 30s") {
+		t.Errorf("without a word about it, the brokers' own is not explained:\n%s", words)
+	}
+	s.Topics[0].Retention, s.Topics[0].RetentionBytes = 0, 0
+	if words := strings.Join(s.Explain(), "\n"); strings.Contains(words, "may go") {
+		t.Errorf("nothing may go, and it is explained as\n%s", words)
 	}
 }
