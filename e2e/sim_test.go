@@ -47,6 +47,17 @@ func TestASimulationEndsWithWhoeverStartedIt(t *testing.T) {
 	})
 }
 
+// What the worker prints is for the person who called the program, by the name that they called it by.
+func TestASimulationIsReproducedAsItWasCalled(t *testing.T) {
+	cmd := exec.Command("./"+filepath.Base(binary), "run", "--driver", "sim", "--intervals", "1", "--seed", "1", "--out", t.TempDir())
+	cmd.Dir = filepath.Dir(binary)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+	out, _ := cmd.Output() // too short to hold
+	if want := "reproduce:   ./" + filepath.Base(binary) + " replay "; !bytes.Contains(out, []byte(want)) {
+		t.Errorf("printed without %q:\n%s", want, out)
+	}
+}
+
 // processesOf lists the processes whose command line names a folder.
 func processesOf(t *testing.T, folder string) []string {
 	t.Helper()

@@ -145,6 +145,7 @@ func (e *env) shrunk(s *source, small *campaign.Shrunk, took time.Duration) erro
 		show.Plural(int64(small.From), "fault"), show.Plural(int64(len(small.Plan.Faults)), "fault"), small.Tries, took.Round(100*time.Millisecond)); err != nil {
 		return err
 	}
+	var rows [][]string
 	for _, file := range []struct {
 		name string
 		data []byte
@@ -158,9 +159,10 @@ func (e *env) shrunk(s *source, small *campaign.Shrunk, took time.Duration) erro
 		if err := history.WriteFileAtomic(path, file.data); err != nil {
 			return harness("writing the shrunk run", err, "the text above is all of it; free some space, or make the folder writable")
 		}
-		if err := e.print("%-55s %s\n", path, file.what); err != nil {
-			return err
-		}
+		rows = append(rows, []string{path, file.what})
+	}
+	if err := e.table(rows); err != nil {
+		return err
 	}
 	words := append(e.program(), "replay", filepath.Join(s.folder.Path(), campaign.ShrunkFile))
 	return e.print("reproduce: %s\n", strings.Join(words, " "))

@@ -31,6 +31,7 @@ func (e *env) inWorker() (int, error) {
 		return 0, harness("finding this program's own file, to start the simulator", err, "")
 	}
 	cmd := exec.Command(self, e.args[1:]...)
+	cmd.Args[0] = e.args[0] // as the person called it: the worker prints the command that does the run again
 	cmd.Env = append(os.Environ(), simWorker+"=1")
 	cmd.Stdout, cmd.Stderr = e.stdout, e.stderr
 	// The worker ends when this process does, however that ends: its standard input then closes.
