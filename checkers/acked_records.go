@@ -22,6 +22,12 @@ const (
 	lostPrefix        = "lost-"
 )
 
+// Measures of acked-records that are there where a log start moved.
+const (
+	MeasureStartsMoved = "log starts that moved"
+	MeasureGone        = "acknowledged records gone by retention"
+)
+
 // allReplicas is Kafka's acks=all.
 const allReplicas = -1
 
@@ -199,7 +205,7 @@ func (c *ackedRecords) judge(unclaimed string) Verdict {
 		Measure{Name: "records with unknown outcome", Seen: c.unknown}, Measure{Name: "of these visible", Seen: c.unknownVisible},
 		Measure{Name: "records read, all replicas", Seen: c.read}, Measure{Name: "duplicates", Seen: c.duplicates})
 	if c.kept.moves > 0 {
-		v.Measures = append(v.Measures, Measure{Name: "log starts that moved", Seen: c.kept.moves}, Measure{Name: "acknowledged records gone by retention", Seen: c.retired})
+		v.Measures = append(v.Measures, Measure{Name: MeasureStartsMoved, Seen: c.kept.moves}, Measure{Name: MeasureGone, Seen: c.retired})
 	}
 	if exempt > 0 {
 		v.Measures = append(v.Measures, Measure{Name: "acknowledged records of which nothing is claimed", Seen: exempt})

@@ -125,9 +125,9 @@ func TestRetentionIsClean(t *testing.T) {
 		for _, v := range report.Verdicts {
 			for _, m := range v.Measures {
 				switch m.Name {
-				case "log starts that moved":
+				case checkers.MeasureStartsMoved:
 					moves += m.Seen
-				case "acknowledged records gone by retention":
+				case checkers.MeasureGone:
 					gone += m.Seen
 				}
 			}

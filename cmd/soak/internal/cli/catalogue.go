@@ -11,6 +11,7 @@ import (
 	"soak/chaos/docker/sidecar"
 	"soak/chaos/scenario"
 	"soak/checkers"
+	"soak/cmd/soak/internal/show"
 	"soak/cmd/soak/internal/watch"
 	"soak/internal/version"
 )
@@ -75,9 +76,12 @@ func scenariosCommand(e *env, args []string) (int, error) {
 
 // explainScenario tells a scenario in words, and which drivers can run it here.
 func (e *env) explainScenario(plan *scenario.Scenario) error {
-	for _, l := range plan.Explain() {
-		if err := e.print("%s\n", l); err != nil {
-			return err
+	columns := e.style().Columns
+	for _, line := range plan.Explain() {
+		for _, l := range show.Fold(line, columns) {
+			if err := e.print("%s\n", l); err != nil {
+				return err
+			}
 		}
 	}
 	if err := e.print("\ndrivers\n"); err != nil {

@@ -205,7 +205,7 @@ func inconclusiveLines(s Style, r *checkers.Report) []string {
 	return lines
 }
 
-// coverageWidth is the width that the measures of coverage are wrapped at.
+// coverageWidth is the width that the measures of coverage are wrapped at, where a terminal is not narrower.
 const coverageWidth = 100
 
 // coverageLines gives every measure that has a minimum as seen/needed; one that was missed is marked with an
@@ -230,10 +230,14 @@ func coverageLines(s Style, r *checkers.Report) []string {
 		return nil
 	}
 	const title = "seen/needed  "
+	width := coverageWidth
+	if s.Columns > 0 {
+		width = min(width, s.Columns)
+	}
 	var lines []string
 	line := title
 	for i, it := range items {
-		if i > 0 && utf8.RuneCountInString(line)+len(it)+2 > coverageWidth {
+		if i > 0 && utf8.RuneCountInString(line)+utf8.RuneCountInString(it)+2 > width {
 			lines = append(lines, strings.TrimRight(line, " "))
 			line = strings.Repeat(" ", len(title))
 		}
@@ -269,6 +273,9 @@ func tailLines(s Style, e Ending) []string {
 				o.Length.Seconds(), o.Topic, o.Partition, o.Fault)))
 		}
 	}
+	if l := retentionLine(e); l != "" {
+		lines = append(lines, l)
+	}
 	if len(e.Reproduce) > 0 {
 		lines = append(lines, "reproduce:   "+s.Text(Command(e.Reproduce...)))
 	}
@@ -276,6 +283,31 @@ func tailLines(s Style, e Ending) []string {
 		lines = append(lines, "folder:      "+s.Text(e.Folder))
 	}
 	return lines
+}
+
+// retentionLine says how much had gone, where topics let records go: a run in which nothing went has not tried it. Of a run that was not
+// read to its end nothing is said.
+func retentionLine(e Ending) string {
+	if !slices.ContainsFunc(e.Run.RecordTopics, func(t history.TopicInfo) bool { return !t.KeepsAll() }) {
+		return ""
+	}
+	for _, v := range e.Report.Verdicts {
+		if v.Checker != checkers.AckedRecords || v.Outcome == checkers.NotApplicable {
+			continue
+		}
+		seen := make(map[string]int64)
+		for _, m := range v.Measures {
+			seen[m.Name] = m.Seen
+		}
+		if moved := seen[checkers.MeasureStartsMoved]; moved > 0 {
+			return fmt.Sprintf("retention    %s moved, and %s had gone", Plural(moved, "log start"), Plural(seen[checkers.MeasureGone], "acknowledged record"))
+		}
+		if v.Outcome == checkers.Inconclusive {
+			return ""
+		}
+		return "retention    nothing went: it takes a whole segment (segment_bytes) and a look (retention_check)"
+	}
+	return ""
 }
 
 // faultLine counts the faults asked for and proven, by kind in the order in which the kinds came.

@@ -116,6 +116,50 @@ func TestEnd(t *testing.T) {
 	}
 }
 
+// Where topics let records go, the end of a run says whether any went: one in which none did has not tried retention.
+func TestEndSaysWhatRetentionDid(t *testing.T) {
+	acked := func(o checkers.Outcome, measures ...checkers.Measure) checkers.Verdict {
+		return checkers.Verdict{Checker: checkers.AckedRecords, Outcome: o, Reason: "so", Measures: measures}
+	}
+	for _, c := range []struct {
+		name  string
+		topic history.TopicInfo
+		acked checkers.Verdict
+		want  string
+	}{
+		{"some went", history.TopicInfo{Name: "orders", RetentionMillis: 1000}, acked(checkers.Holds, checkers.Measure{Name: checkers.MeasureStartsMoved, Seen: 97},
+			checkers.Measure{Name: checkers.MeasureGone, Seen: 5755}), "retention    97 log starts moved, and 5,755 acknowledged records had gone\n"},
+		{"none went", history.TopicInfo{Name: "orders", RetentionBytes: 1000}, acked(checkers.Holds), "retention    nothing went: "},
+		{"nobody knows", history.TopicInfo{Name: "orders", RetentionBytes: 1000}, acked(checkers.Inconclusive), ""},
+		{"nothing may go", history.TopicInfo{Name: "orders"}, acked(checkers.Holds), ""},
+	} {
+		run := exampleRun()
+		run.RecordTopics = []history.TopicInfo{{Name: "payments"}, c.topic}
+		var b bytes.Buffer
+		if err := show.End(&b, show.Style{}, show.Ending{Run: run, Report: exampleReport(checkers.Holds, "all is well", c.acked)}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), c.want) || c.want == "" && strings.Contains(b.String(), "retention") {
+			t.Errorf("%s: want %q in\n%s", c.name, c.want, b.String())
+		}
+	}
+}
+
+// What was seen of what was needed stands in the terminal, however narrow that is.
+func TestCoverageIsFoldedToTheTerminal(t *testing.T) {
+	for _, columns := range []int{60, 80, 160} {
+		var b bytes.Buffer
+		if err := show.End(&b, show.Style{Columns: columns}, show.Ending{Run: exampleRun(), Report: exampleReport(checkers.Holds, "all is well", coverage(checkers.Holds, "seen", 30))}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(b.String(), "\n") {
+			if show.Columns(line) > columns {
+				t.Errorf("%d columns: %q is longer", columns, line)
+			}
+		}
+	}
+}
+
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
