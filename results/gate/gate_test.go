@@ -90,6 +90,8 @@ func TestBadGateFiles(t *testing.T) {
 		{"an impossible day", "2026-11-26", "2026-02-30", "expires: want a day", "expires: 20"},
 		{"too often", "retry_inconclusive: 1", "retry_inconclusive: 99", "g.yaml:17:21: the gate: retry_inconclusive: \"99\" is not a whole number between 0 and 10", "docs/gate.md"},
 		{"a tab", "  - quick", "\t- quick", "cannot start any token", "spaces"},
+		{"a simulated run's disk", "{latency_p99: \"<= 1s\"}", "{disk_sync_max: \"<1s\"}", "g.yaml:10:5: scenario 2: threshold on disk_sync_max: a run on sim has no machine to measure", "docker or process"},
+		{"simulated runs' memory, for all", "  latency_p99: \"<250ms\"", "  node_memory_max: \"<1GiB\"", "g.yaml:9:5: scenario 1: threshold on node_memory_max", "docker or process"},
 		{"no YAML", "name: release", "name: [", "g.yaml:", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -155,6 +155,11 @@ func (r *reader) settle(e Entry, n ast.Node, what string) Entry {
 	case len(e.Seeds) > 0 && len(e.Seeds) != e.Repetitions:
 		r.fail(n, "give one seed a repetition, or leave one of the two out", "%s: %d seeds for %d repetitions", what, len(e.Seeds), e.Repetitions)
 	}
+	for _, t := range e.Thresholds {
+		if slices.Contains(e.Drivers, "sim") && measure.OfMachines(t.Measure.Name) {
+			r.fail(n, "give it to scenarios on docker or process alone", "%s: threshold on %s: a run on sim has no machine to measure, and so could never meet it", what, t.Measure.Name)
+		}
+	}
 	return e
 }
 

@@ -1,5 +1,7 @@
 package measure
 
+import "slices"
+
 // Unit of a measure's value.
 type Unit string
 
@@ -132,6 +134,11 @@ func Find(name string) (Definition, bool) {
 		}
 	}
 	return Definition{}, false
+}
+
+// OfMachines reports whether a measure is one of what nodes, the runner or the disk took or did: a simulated run has none.
+func OfMachines(name string) bool {
+	return slices.Contains(ofNodes[:], name) || slices.Contains(ofRunner[:], name) || name == StallMax || name == DiskSyncMax
 }
 
 // Names lists the measures' names, in the order of the reports.

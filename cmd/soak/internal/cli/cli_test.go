@@ -116,6 +116,26 @@ func TestFatal(t *testing.T) {
 	}
 }
 
+func TestParseCountsArguments(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "soak compare needs an argument"},
+		{[]string{"a"}, "soak compare needs 2 arguments and has 1"},
+		{[]string{"a", "b"}, ""},
+		{[]string{"a", "b", "c"}, `soak compare does not take "c"`},
+	} {
+		got := ""
+		if err := parse(pflag.NewFlagSet("compare", pflag.ContinueOnError), c.args, 2, 2); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%q: %q, want %q", c.args, got, c.want)
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	full := fmt.Errorf("recording to history.jsonl: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
 	for _, c := range []struct {

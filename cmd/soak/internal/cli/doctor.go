@@ -132,7 +132,7 @@ var faultKinds = []struct{ kind, what string }{
 	{chaos.SyncError, "syncs fail; the node must stop"},
 	{chaos.ReadError, "reads fail"},
 	{chaos.SlowDisk, "the disk takes longer (factor: 20)"},
-	{chaos.BitRot, "a bit at rest turns over (files: segment, raft, node); the node must notice"},
+	{chaos.BitRot, "a bit at rest turns over (files: segment, raft, snapshot, node); the node must notice"},
 	{chaos.ClockJump, "the node's clock jumps (by: -2s)"},
 	{chaos.ClockRate, "the node's clock is fast or slow (ppm: 20000)"},
 	{chaos.SlowNode, "the node's processor takes longer (factor: 50)"},

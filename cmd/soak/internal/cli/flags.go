@@ -40,6 +40,8 @@ func parse(fs *pflag.FlagSet, args []string, least, most int) error {
 	}
 	n := fs.NArg()
 	switch {
+	case n > 0 && n < least:
+		return usage(fmt.Sprintf("soak %s needs %d arguments and has %d", fs.Name(), least, n), "soak help "+fs.Name()+" shows how it is called")
 	case n < least:
 		return usage("soak "+fs.Name()+" needs an argument", "soak help "+fs.Name()+" shows how it is called")
 	case most >= 0 && n > most:

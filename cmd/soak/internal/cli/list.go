@@ -76,7 +76,7 @@ func listCommand(e *env, args []string) (int, error) {
 	case len(all) == 0:
 		return exitHolds, e.print("no runs under %s\n", f.out)
 	case len(runs) == 0:
-		return exitHolds, e.print("none of the %s under %s is asked for\n", show.Plural(int64(len(all)), "run"), f.out)
+		return exitHolds, e.print("none of the %s under %s is what was asked for\n", show.Plural(int64(len(all)), "run"), f.out)
 	}
 	if !f.strips && f.findings == 0 {
 		if err := e.runTable(runs); err != nil {
