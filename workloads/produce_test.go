@@ -400,7 +400,7 @@ func TestAutoCreateByWriterAsksTheNodeToCreate(t *testing.T) {
 }
 
 func TestAutoCreateByWriterAtADeadNodeFails(t *testing.T) {
-	c := newClients(t, Config{Addrs: map[int32]string{2: closedPort(t)}, Timeout: 300e6})
+	c := newClients(t, Config{Addrs: map[int32]string{2: closedPort(t)}, Timeout: 2e9})
 	op := &history.Operation{ID: "a3", Node: 2, Create: &history.AutoCreateOp{Topic: "auto-3", How: gen.HowWriter}}
 	c.Do(t.Context(), op)
 	if op.Outcome != history.Failed {
