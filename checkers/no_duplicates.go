@@ -42,6 +42,11 @@ func (c *noDuplicates) Finish() Verdict {
 		return Verdict{Checker: c.id, CheckedWhat: "records of idempotent producers", Reason: "acked-records, which reads the logs for it, did not come to its end"}
 	}
 	found := slices.DeleteFunc(slices.Clone(c.records.repeats), func(r repeat) bool { return c.records.exempt[r.partition] != "" })
+	all := len(found)
+	found = slices.DeleteFunc(found, func(r repeat) bool {
+		return c.records.kept.goneBefore(r.partition, min(r.first, r.again), max(r.first, r.again))
+	})
+	forgotten := int64(all - len(found))
 	var runs []repeats
 	for i := 0; i < len(found); {
 		n := 1
@@ -62,7 +67,11 @@ func (c *noDuplicates) Finish() Verdict {
 			missing = append(missing, "the history is cut")
 		}
 	}
-	v := c.verdict(c.sent, "records of idempotent producers", fmt.Sprintf("none of %s of idempotent producers was read at two offsets", plural(c.sent, "record")), missing)
+	holds := fmt.Sprintf("none of %s of idempotent producers was read at two offsets", plural(c.sent, "record"))
+	if forgotten > 0 {
+		holds += fmt.Sprintf("; but %s, which retention had removed before it was stored again", plural(forgotten, "record"))
+	}
+	v := c.verdict(c.sent, "records of idempotent producers", holds, missing)
 	if v.Outcome != Violated && c.sent == 0 {
 		v.Outcome, v.Reason = NotApplicable, "no producer was idempotent: others may write a record twice"
 	}

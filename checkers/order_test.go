@@ -15,6 +15,37 @@ func (s *ledgerStory) idempotent(producer uint32) {
 	}
 }
 
+// What retention has removed is in no log that a node could remember it from.
+func TestADuplicateOfWhatRetentionRemoved(t *testing.T) {
+	again := func(s *ledgerStory) { s.store(record{producer: 1, seq: 3}) } // at 10
+	read := func(s *ledgerStory, start int64) {
+		s.begins(1, start)
+		s.begins(2, 0)
+		s.begins(3, 0)
+	}
+	for _, c := range []struct {
+		name    string
+		ms      int64
+		tell    func(s *ledgerStory)
+		outcome Outcome
+		reason  string
+		kinds   []string
+	}{
+		{"removed before it was stored again", 500, func(s *ledgerStory) { s.retires(1, 6, 10); again(s); read(s, 6) }, Holds, "but 1 record, which retention had removed before", nil},
+		{"stored again before it was removed", 500, func(s *ledgerStory) { again(s); s.retires(1, 6, 11); read(s, 6) }, Violated, "sequence 3", []string{KindDuplicate}},
+		{"not removed", 500, func(s *ledgerStory) { s.retires(1, 3, 10); again(s); read(s, 3) }, Violated, "sequence 3", []string{KindDuplicate}},
+		{"removed before it was allowed to go", 60_000, func(s *ledgerStory) { s.retires(1, 6, 10); again(s); read(s, 6) }, Violated, "sequence 3", []string{KindDuplicate}},
+		{"of a topic that keeps everything", 0, func(s *ledgerStory) { s.retires(1, 6, 10); again(s); read(s, 6) }, Violated, "sequence 3", []string{KindDuplicate}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := retention(c.ms, 0)
+			c.tell(s)
+			s.idempotent(1)
+			wants(t, s.judgeDuplicates(), c.outcome, c.reason, c.kinds...)
+		})
+	}
+}
+
 func (s *ledgerStory) judgeDuplicates() Verdict {
 	acked := newAckedRecords(alone(&s.run))
 	c := newNoDuplicates(acked)

@@ -32,6 +32,7 @@ type retained struct {
 	judged bool
 	floors map[partition]int64
 	starts map[replica]int64
+	moved  map[partition][]move
 	early  []Violation
 	moves  int64    // log starts that moved
 	unsure []string // of which nothing can be said
@@ -151,7 +152,7 @@ func (c *retained) judge(faults []*history.Fault) {
 	if c.judged {
 		return
 	}
-	c.floors, c.starts, c.early, c.moves, c.unsure = map[partition]int64{}, map[replica]int64{}, nil, 0, nil
+	c.floors, c.starts, c.moved, c.early, c.moves, c.unsure = map[partition]int64{}, map[replica]int64{}, map[partition][]move{}, nil, 0, nil
 	exempt := c.unsynced.exempt(faults)
 	trusted := trustedClocks(faults)
 	topics := map[string]*history.TopicInfo{}
@@ -188,6 +189,7 @@ func (c *retained) judge(faults []*history.Fault) {
 		})
 		j := partitionRetention{retained: c, partition: p, topic: topics[p.topic], exempt: exempt[p] != "", trusted: trusted}
 		j.judge(of[p])
+		c.moved[p] = of[p]
 	}
 	c.judged = true
 }
@@ -389,3 +391,9 @@ func (c *partitionRetention) violate(m move, from int64) {
 
 // gone is the offset below which a replica may lack records: it has told that its log begins there or later, and a leader was allowed to remove what lies below.
 func (c *retained) gone(r replica) int64 { return min(c.floors[r.partition], c.starts[r]) }
+
+// goneBefore reports whether a replica had no record at an offset any more, by its topic's retention, when its log did not yet reach to another. What is in
+// no log is not remembered after a restart: a record that is sent again then is stored again.
+func (c *retained) goneBefore(p partition, offset, later int64) bool {
+	return slices.ContainsFunc(c.moved[p], func(m move) bool { return m.read == nil && offset < m.to && m.to <= c.floors[p] && m.end <= later })
+}
