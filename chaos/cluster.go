@@ -115,10 +115,13 @@ func Lone(kind string) bool {
 	return true
 }
 
+// HealEachOther reports whether faults of these two kinds on one node would end each other, be it simulated or not.
+func HealEachOther(a, b string) bool { return a == b || Lone(a) && Lone(b) }
+
 // Clash reports whether faults of these two kinds cannot be on one node of a real cluster at once: they would heal each other, or the one could not be brought about
 // for the other. A slow or failing disk is made by the node itself, which must be there, and not frozen, to be told so and to be asked what came of it.
 func Clash(a, b string) bool {
-	return a == b || Lone(a) && Lone(b) || toldToNode(a) && unreachable(b) || toldToNode(b) && unreachable(a)
+	return HealEachOther(a, b) || toldToNode(a) && unreachable(b) || toldToNode(b) && unreachable(a)
 }
 
 func toldToNode(kind string) bool { return kind == SlowDisk || kind == ReadError }

@@ -3,7 +3,6 @@ package checkers
 import (
 	"maps"
 	"slices"
-	"sort"
 	"sync"
 
 	"soak/history"
@@ -11,12 +10,11 @@ import (
 
 // entries are the committed entries of the raft log, each as it was first seen on any node, for all checkers of a run. They wait on a tape, as views do.
 type entries struct {
-	tape eventTape
-	at   map[uint64]int // raft index → number on the tape
-	// sorted are the indexes in the order of the tape, as long as they ascend; then they are put in order when they are asked for.
-	sorted  bool
-	indexes []uint64
-	forgets bool // nothing is kept, and nothing can be asked for
+	tape    eventTape
+	at      map[uint64]int // raft index → number on the tape
+	sorted  bool           // the tape is in the order of the indexes
+	newest  uint64         // raft index of the last on the tape
+	forgets bool           // nothing is kept, and nothing can be asked for
 	last    *history.Event
 
 	mu   sync.Mutex       // of what follows: a checker that ran out of its time may still ask when the next does
@@ -39,10 +37,8 @@ func (x *entries) add(e *history.Event) {
 		return
 	}
 	x.at[a.Index] = x.tape.count
-	if n := len(x.indexes); n > 0 && a.Index < x.indexes[n-1] {
-		x.sorted = false
-	}
-	x.indexes = append(x.indexes, a.Index)
+	x.sorted = x.sorted && a.Index > x.newest
+	x.newest = a.Index
 	x.tape.add(e)
 }
 
@@ -58,7 +54,9 @@ func (x *entries) first(index uint64) *history.Event {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if i < x.from || i >= x.from+len(x.near) {
-		x.from, x.near = x.tape.blockOf(i)
+		data, first := x.tape.holding(i)
+		x.from, x.near = first, nil
+		x.tape.decode(data, first, func(_ int, e *history.Event) bool { x.near = append(x.near, e); return true })
 	}
 	return x.near[i-x.from]
 }
@@ -69,7 +67,7 @@ func (x *entries) inOrder(visit func(e *history.Event, a *history.Apply)) {
 		x.tape.each(func(_ int, e *history.Event) bool { visit(e, e.Body.(*history.Apply)); return true })
 		return
 	}
-	for _, index := range slices.Sorted(slices.Values(x.indexes)) { // nearly in order, so nearly always in the stretch at hand
+	for _, index := range slices.Sorted(maps.Keys(x.at)) { // nearly in order, so nearly always in the stretch at hand
 		e := x.first(index)
 		visit(e, e.Body.(*history.Apply))
 	}
@@ -104,15 +102,4 @@ func (x *entries) partitionsAt(indexes []uint64) map[uint64]map[partition]histor
 		out[index] = maps.Clone(now)
 	}
 	return out
-}
-
-// blockOf is the events of the block in which the one with a number stands, and the number of the first of them.
-func (t *eventTape) blockOf(i int) (first int, events []*history.Event) {
-	data, first := t.data, t.first
-	if len(t.data) == 0 || i < t.first {
-		b := t.blocks[sort.Search(len(t.blocks), func(k int) bool { return t.blocks[k].first > i })-1]
-		data, first = t.spill.read(b.at, b.size, nil), b.first
-	}
-	t.decode(data, first, func(_ int, e *history.Event) bool { events = append(events, e); return true })
-	return first, events
 }

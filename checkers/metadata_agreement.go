@@ -1,10 +1,7 @@
 package checkers
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
-	"io"
 
 	"soak/history"
 )
@@ -47,23 +44,11 @@ type print struct {
 }
 
 func printOf(e *history.Event, a *history.Apply) print {
-	h := fnv.New64a()
-	var b [20]byte
-	le := binary.LittleEndian
-	le.PutUint64(b[:], a.Term)
-	le.PutUint64(b[8:], a.Attempt)
-	le.PutUint32(b[16:], uint32(a.Proposer))
-	h.Write(b[:])
-	io.WriteString(h, a.Command)
-	h.Write([]byte{0})
-	io.WriteString(h, a.Key)
-	p := print{entry: h.Sum64(), by: boot{e.Node, e.Boot}}
-	h.Reset()
-	le.PutUint64(b[:], a.Hash)
-	h.Write(b[:8])
-	io.WriteString(h, string(a.Outcome))
-	p.result = h.Sum64()
-	return p
+	return print{
+		entry:  newDigest().number(a.Term).number(a.Attempt).number(uint64(a.Proposer)).word(a.Command).word(a.Key).sum(),
+		result: newDigest().number(a.Hash).word(string(a.Outcome)).sum(),
+		by:     boot{e.Node, e.Boot},
+	}
 }
 
 func newMetadataAgreement(s *shared) *metadataAgreement {

@@ -122,7 +122,7 @@ func TestMetadataAgreementWhileTheRunGoesOn(t *testing.T) {
 	other.Hash++
 	s.event(3, &other)
 	wants(t, feed(live, s), Violated, "n1 and n3 came to different changes by create_topic a at raft index 1", KindChangesDiffer)
-	if n := len(live.entries.indexes) + live.entries.tape.count; n != 0 {
+	if n := len(live.entries.at) + live.entries.tape.count; n != 0 {
 		t.Errorf("%d entries are kept", n)
 	}
 }

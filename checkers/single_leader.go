@@ -1,10 +1,7 @@
 package checkers
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"slices"
 	"strings"
 
@@ -40,17 +37,7 @@ type singleLeader struct {
 type entryKey struct{ index, term, rest uint64 }
 
 func keyOf(a *history.Apply) entryKey {
-	h := fnv.New64a()
-	var b [20]byte
-	le := binary.LittleEndian
-	le.PutUint32(b[:], uint32(a.Proposer))
-	le.PutUint64(b[4:], a.ProposerBoot)
-	le.PutUint64(b[12:], a.Attempt)
-	h.Write(b[:])
-	io.WriteString(h, a.Command)
-	h.Write([]byte{0})
-	io.WriteString(h, a.Key)
-	return entryKey{a.Index, a.Term, h.Sum64()}
+	return entryKey{a.Index, a.Term, newDigest().number(uint64(a.Proposer)).number(a.ProposerBoot).number(a.Attempt).word(a.Command).word(a.Key).sum()}
 }
 
 // commit is a committed entry that something may yet be wrong about, with the first event that showed it.

@@ -127,15 +127,20 @@ func (t *eventTape) each(visit func(i int, e *history.Event) bool) {
 	t.decode(t.data, t.first, visit)
 }
 
+// holding is the encoded block in which the event with a number stands, and the number of its first.
+func (t *eventTape) holding(i int) (data []byte, first int) {
+	if len(t.data) > 0 && i >= t.first {
+		return t.data, t.first
+	}
+	b := t.blocks[sort.Search(len(t.blocks), func(k int) bool { return t.blocks[k].first > i })-1]
+	return t.spill.read(b.at, b.size, nil), b.first
+}
+
 func (t *eventTape) at(i int) (e *history.Event) {
 	if t.spill == nil {
 		return t.events[i]
 	}
-	data, first := t.data, t.first
-	if len(t.data) == 0 || i < t.first {
-		b := t.blocks[sort.Search(len(t.blocks), func(k int) bool { return t.blocks[k].first > i })-1]
-		data, first = t.spill.read(b.at, b.size, nil), b.first
-	}
+	data, first := t.holding(i)
 	t.decode(data, first, func(k int, x *history.Event) bool { e = x; return k < i })
 	return e
 }

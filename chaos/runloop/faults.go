@@ -230,7 +230,7 @@ func (l *Loop) resolve(st *step) []int32 {
 	kind := st.plan.Kind
 	clash := chaos.Clash
 	if l.c.Simulated {
-		clash = func(a, b string) bool { return a == b || chaos.Lone(a) && chaos.Lone(b) }
+		clash = chaos.HealEachOther
 	}
 	hit := l.faults.hitBy(func(other string) bool { return clash(other, kind) })
 	if l.c.Exact && len(st.plan.Nodes) > 0 {
