@@ -8,8 +8,12 @@ import (
 	"soak/workloads/gen"
 )
 
+// lateBy is how late each fault of a schedule may make the next one: the cluster has to be whole in between, and an engine answers when it can.
+const lateBy = 5 * second
+
 // checkEnd ends the faults phase. With a duration it ends after that. Without, it ends when the intervals have counted and the
-// last fault is healed, at the latest after 2N + 10 intervals or the schedule's length + 10 s, whichever is more.
+// last fault is healed, at the latest after 2N + 10 intervals or the schedule's length + 10 s, whichever is more; a schedule that
+// is all that is left to wait for has 5 s more a fault.
 func (l *Loop) checkEnd() {
 	if l.held() {
 		return
@@ -20,8 +24,7 @@ func (l *Loop) checkEnd() {
 			l.endFaults()
 			return
 		}
-		longest := max(time.Duration(2*l.s.Intervals+10)*l.s.ElectionInterval, l.s.ScheduleLength()+10*time.Second)
-		end, why = max(l.loadFrom, l.concluded)+int64(longest), fmt.Sprintf("only %d of %d intervals had counted, or a fault was not over, after %s", l.counted, l.s.Intervals, longest)
+		end, why = l.latestEnd()
 	}
 	if l.now < end {
 		l.wakeAt(end)
@@ -32,6 +35,17 @@ func (l *Loop) checkEnd() {
 	}
 	l.giveUpPending(why)
 	l.endFaults()
+}
+
+// latestEnd is when a run of so many intervals is ended though something is missing, and what that is.
+func (l *Loop) latestEnd() (int64, string) {
+	longest := max(time.Duration(2*l.s.Intervals+10)*l.s.ElectionInterval, l.s.ScheduleLength()+10*time.Second)
+	why := fmt.Sprintf("only %d of %d intervals had counted", l.counted, l.s.Intervals)
+	if l.counted >= l.s.Intervals {
+		longest = max(longest, l.s.ScheduleLength()+10*time.Second+time.Duration(len(l.s.Faults))*time.Duration(lateBy))
+		why = "the faults of the schedule were not over"
+	}
+	return max(l.loadFrom, l.concluded) + int64(longest), why + " after " + longest.String()
 }
 
 // advanceHeal asks for every fault under way to be healed, and waits for the answers.

@@ -47,6 +47,7 @@ type fake struct {
 	silent    bool                                        // no leader checks: the election service is gone
 	noEvid    bool                                        // the driver answers without evidence
 	slow      int64                                       // what a produce takes longer than usual
+	engine    int64                                       // what an injection and a healing take longer than usual
 	deaf      func(now int64, op *history.Operation) bool // operations that fail
 }
 
@@ -289,7 +290,7 @@ func (f *fake) topic(m *history.MetaOp) {
 
 func (f *fake) inject(spec chaos.Spec) {
 	f.specs[spec.ID] = spec
-	f.after(200*ms, func() {
+	f.after(200*ms+f.engine, func() {
 		if f.injectErr != nil {
 			if err := f.injectErr(spec); err != nil {
 				f.step(FaultInjected{ID: spec.ID, Err: err})
@@ -322,7 +323,7 @@ func (f *fake) failover() {
 
 func (f *fake) heal(id int) {
 	spec := f.specs[id]
-	f.after(300*ms, func() {
+	f.after(300*ms+f.engine, func() {
 		if f.healErr != nil {
 			if err := f.healErr(id); err != nil {
 				f.step(FaultHealed{ID: id, Err: err})

@@ -229,6 +229,36 @@ func TestIntervalsThatNeverCome(t *testing.T) {
 	}
 }
 
+// TestAScheduleIsBehind: an engine that takes its time makes the run longer and loses no fault; one that takes too long does not hold it for ever.
+func TestAScheduleIsBehind(t *testing.T) {
+	s := resolved(t, "quick", scenario.Flags{Intervals: 10})
+	var faults []scenario.Fault
+	for i := range 14 {
+		fault := s.Faults[2]
+		fault.Kind, fault.Target, fault.For, fault.Brief = chaos.Pause, scenario.TargetFollower, scenario.Span{Fixed: 700 * time.Millisecond}, true
+		fault.At = scenario.Span{Fixed: 2*time.Second + time.Duration(i)*1500*time.Millisecond}
+		faults = append(faults, fault)
+	}
+	s = s.WithFaults(faults)
+	for engine, want := range map[int64]int{0: 14, 1500 * ms: 14, 12_000 * ms: 4} {
+		f := newFake(t, s, 1)
+		f.engine = engine
+		f.run(5 * time.Minute)
+		injected := 0
+		for _, fault := range f.faults {
+			if fault.Proven() {
+				injected++
+			} else if !strings.Contains(fault.Error, "never injected: the faults of the schedule were not over after") {
+				t.Errorf("an engine slower by %s: fault %d: %q", time.Duration(engine), fault.ID, fault.Error)
+			}
+		}
+		load := time.Duration(phase(f, PhaseHeal).Start - phase(f, PhaseSteady).Start)
+		if injected != want || load > s.ScheduleLength()+80*time.Second {
+			t.Errorf("an engine slower by %s: %d faults injected in %s, want %d", time.Duration(engine), injected, load, want)
+		}
+	}
+}
+
 func TestStartThatFails(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		l, err := New(Config{Scenario: resolved(t, "quick", scenario.Flags{}), Start: 1})
