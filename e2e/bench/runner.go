@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// loaded is a run at 5,000 records a second with a fault now and then.
+// loaded is a run at 5,000 records a second with a fault now and then: its seconds, and the records of one request.
 const loaded = `name: loaded
 nodes: 3
 election_interval: 2s
@@ -24,7 +24,7 @@ topics:
   - {name: orders, partitions: 6}
   - {name: payments, partitions: 6}
 workloads:
-  produce: {rate: 5000, producers: 4, batch: 5, value_bytes: 256}
+  produce: {rate: 5000, producers: 4, batch: %d, value_bytes: 256}
   metadata: {rate: 12, clients: 6, names: 4}
   consume: {readers: 2}
 mix: {period: 5 intervals, quiet: 4, most: 1, kinds: [kill, partition, pause]}
@@ -33,15 +33,25 @@ mix: {period: 5 intervals, quiet: 4, most: 1, kinds: [kill, partition, pause]}
 // clockTicks are the units of /proc/PID/stat: 100 a second on every Linux that Go runs on.
 const clockTicks = 100
 
-// runner measures what share of a core the runner takes, its nodes not counted, from the run's tenth second to the end of its faults.
+// runner measures what share of a core the runner takes, its nodes not counted, from the run's tenth second to the end of its faults. What it takes goes
+// with requests more than with records.
 func runner(t table, soak, driver string, seconds int) error {
+	for _, batch := range []int{5, 25} {
+		if err := runnerOf(t, soak, driver, seconds, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runnerOf(t table, soak, driver string, seconds, batch int) error {
 	dir, err := os.MkdirTemp("", "soak-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "loaded.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, loaded, seconds), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, loaded, seconds, batch), 0o600); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds)*time.Second+2*patience)
@@ -64,8 +74,9 @@ func runner(t table, soak, driver string, seconds int) error {
 	if sampleErr != nil {
 		return sampleErr
 	}
-	t.add("the runner at 5,000 records a second: of a core", share*100, "%", 0)
-	t.add("the runner at 5,000 records a second: resident", peak, "MB", 0)
+	what := fmt.Sprintf("the runner at 5,000 records a second, batches of %d: ", batch)
+	t.add(what+"of a core", share*100, "%", 0)
+	t.add(what+"resident", peak, "MB", 0)
 	return nil
 }
 
