@@ -14,7 +14,8 @@ type Options struct {
 	Time  time.Duration // 0: until all Seeds are done
 	Dir   string        // of the journal
 	Header
-	Workers  int // jobs at a time
+	Kinds    []string // of faults that can come, for the coverage; nil: all
+	Workers  int      // jobs at a time
 	Doer     Doer
 	Stop     <-chan struct{}                                          // closed: end after the runs under way
 	Progress func(t *Tally, done, resumed uint64, took time.Duration) // called after each answer, one at a time; done in this process
@@ -27,7 +28,10 @@ func Run(o Options) (*Tally, error) {
 	if o.Seeds == 0 && o.Time == 0 {
 		return nil, &Problem{"a campaign without an end", "give a number of seeds or a time"}
 	}
-	c := &running{o: o, tally: NewTally(), began: o.Now(), next: o.From}
+	if o.Kinds == nil {
+		o.Kinds = Kinds()
+	}
+	c := &running{o: o, tally: NewTally(o.Kinds), began: o.Now(), next: o.From}
 	done := &doneSet{above: map[uint64]bool{}, next: o.From}
 	j, err := OpenJournal(o.Dir, o.Header, func(a *Answer) {
 		if o.inRange(a.Seed) && done.add(a.Seed) {

@@ -131,7 +131,7 @@ func (f *full) Close() error { return nil }
 
 func TestAFullDiskEndsACampaignAndLosesNothing(t *testing.T) {
 	o := options(t.TempDir(), &fake{})
-	c := &running{o: o, tally: NewTally(), began: time.Now(), next: o.From, done: &doneSet{next: o.From, above: map[uint64]bool{}}, journal: &Journal{w: &full{left: 3}}}
+	c := &running{o: o, tally: NewTally(Kinds()), began: time.Now(), next: o.From, done: &doneSet{next: o.From, above: map[uint64]bool{}}, journal: &Journal{w: &full{left: 3}}}
 	c.work()
 	if c.err == nil || !strings.Contains(c.err.Error(), "journal: no space left") || c.tally.Seeds != 3 {
 		t.Errorf("%v after %d seeds", c.err, c.tally.Seeds)
@@ -139,7 +139,7 @@ func TestAFullDiskEndsACampaignAndLosesNothing(t *testing.T) {
 }
 
 func TestTheShortestOfASignatureIsKept(t *testing.T) {
-	tally := NewTally()
+	tally := NewTally(Kinds())
 	f := func(kind, place string, at int64) Failure {
 		return Failure{Class: Class{"c", kind}, Place: place, At: at}
 	}
@@ -166,5 +166,19 @@ func TestATwentiethOfAllSeedsIsSimulatedTwice(t *testing.T) {
 	}
 	if n < 800 || n > 1200 {
 		t.Errorf("%d of 20,000", n)
+	}
+}
+
+// Holes are of faults that can come; a scenario without pauses lacks none.
+func TestHolesAreOfKindsThatCanCome(t *testing.T) {
+	tally := NewTally([]string{"kill"})
+	for _, s := range States()[1:] {
+		tally.Add(&Answer{Met: map[string]int{"kill/" + s: 1}})
+	}
+	if got := tally.Holes(); !slices.Equal(got, []Hole{{"kill", States()[0]}}) {
+		t.Errorf("%v", got)
+	}
+	if got := NewTally([]string{}).Holes(); len(got) != 0 {
+		t.Errorf("without faults: %v", got)
 	}
 }

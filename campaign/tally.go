@@ -18,7 +18,8 @@ type Group struct {
 
 // Tally sums up answers.
 type Tally struct {
-	Seeds, Failed, Rechecked int // runs, those that failed, those that were simulated twice
+	Kinds                    []string // of faults that can come, for the coverage
+	Seeds, Failed, Rechecked int      // runs, those that failed, those that were simulated twice
 	Virtual                  time.Duration
 	Events                   int64
 	Faults                   int
@@ -28,9 +29,9 @@ type Tally struct {
 	groups                   map[string]*Group
 }
 
-// NewTally is an empty one.
-func NewTally() *Tally {
-	return &Tally{Met: map[string]int{}, Snapshots: map[string]int{}, Inconclusive: map[string]int{}, groups: map[string]*Group{}}
+// NewTally is an empty one, of runs in which these kinds of faults can come.
+func NewTally(kinds []string) *Tally {
+	return &Tally{Kinds: kinds, Met: map[string]int{}, Snapshots: map[string]int{}, Inconclusive: map[string]int{}, groups: map[string]*Group{}}
 }
 
 // Add counts an answer in.
@@ -106,10 +107,10 @@ func Again(seed uint64) bool {
 // Hole is a kind of fault that no run has shown to a state.
 type Hole struct{ Kind, State string }
 
-// Holes are what the coverage lacks.
+// Holes are what the coverage lacks, of what the runs can show.
 func (t *Tally) Holes() []Hole {
 	var out []Hole
-	for _, k := range Kinds() {
+	for _, k := range t.Kinds {
 		for _, s := range States() {
 			if t.Met[k+"/"+s] == 0 {
 				out = append(out, Hole{k, s})

@@ -10,8 +10,10 @@ import (
 // Status is where the run stands, for a person who watches.
 type Status struct {
 	Phase                     string
-	Intervals, Wanted         int   // interval checks counted, of those asked for or needed, whichever is more
-	RaftLeader                int32 // 0 if none is known
+	Now                       int64         // Unix ns, on the loop's clock
+	Since                     time.Duration // from its start
+	Intervals, Wanted         int           // interval checks counted, of those asked for or needed, whichever is more
+	RaftLeader                int32         // 0 if none is known
 	Term                      uint64
 	Active                    []history.Fault // being injected, in effect or being healed
 	Acked, Failed, Unknown    int64           // records
@@ -41,7 +43,7 @@ func (s *Status) count(op *history.Operation) {
 // Status is where the run stands now. The value is the caller's.
 func (l *Loop) Status() Status {
 	s := l.status
-	s.Phase = l.phase
+	s.Phase, s.Now, s.Since = l.phase, l.now, time.Duration(l.now-l.c.Start)
 	s.Intervals, s.Wanted = l.counted, max(l.s.Intervals, l.s.Minimums.Intervals)
 	s.RaftLeader, s.Term = l.view.leader, l.view.leaderTerm
 	for i := range l.faults.steps {

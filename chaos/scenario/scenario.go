@@ -131,6 +131,14 @@ func (s *Scenario) ScheduleLength() time.Duration {
 	return end
 }
 
+// ExpectedIntervals is how many election intervals the run lasts if nothing is late, and every leader checks in time.
+func (s *Scenario) ExpectedIntervals() int {
+	if s.Duration > 0 {
+		return int(s.Duration / s.ElectionInterval)
+	}
+	return max(s.Intervals, int(s.ScheduleLength()/s.ElectionInterval))
+}
+
 // FaultKinds lists the kinds of the schedule and of the mix, each once, sorted: what a driver must be able to do.
 func (s *Scenario) FaultKinds() []string {
 	var kinds []string

@@ -142,6 +142,7 @@ func campaignCommand(e *env, args []string) (int, error) {
 	}
 	if f.plan != nil {
 		o.Scenario = string(f.plan.YAML())
+		o.Kinds = append([]string{}, f.plan.FaultKinds()...) // nil would be all
 	}
 	began := time.Now()
 	endpoint, err := f.serveMetrics(e, pool, info.Version)
@@ -410,11 +411,14 @@ func (e *env) campaignFailure(f *campaignFlags, k keptFailure) error {
 
 // coverageTable shows which faults found the brokers in which state.
 func (e *env) coverageTable(t *campaign.Tally) error {
+	if len(t.Kinds) == 0 {
+		return nil
+	}
 	if err := e.print("\nfaults by the state of the brokers that they met\n"); err != nil {
 		return err
 	}
 	rows := [][]string{append([]string{""}, campaign.States()...)}
-	for _, k := range campaign.Kinds() {
+	for _, k := range t.Kinds {
 		row := []string{k}
 		for _, s := range campaign.States() {
 			cell := "-"
@@ -429,7 +433,7 @@ func (e *env) coverageTable(t *campaign.Tally) error {
 		return err
 	}
 	if n := len(t.Holes()); n > 0 {
-		return e.print("%d of %d are holes\n", n, len(campaign.Kinds())*len(campaign.States()))
+		return e.print("%d of %d are holes\n", n, len(t.Kinds)*len(campaign.States()))
 	}
 	return nil
 }

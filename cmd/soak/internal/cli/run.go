@@ -264,6 +264,9 @@ func (t *task) say(format string, args ...any) {
 // firstLine names the run: scenario, driver and why, seed, and how long it will take.
 func firstLine(plan *scenario.Scenario, driver, why string, seed uint64, planted []string) string {
 	s := fmt.Sprintf("%s on %s (%s), seed %d, about %s", plan.Name, driver, why, seed, show.Seconds(plan.Expected().Round(time.Second)))
+	if driver == "sim" {
+		s += " of virtual time"
+	}
 	if len(planted) > 0 {
 		s += ", planted: " + strings.Join(planted, ", ")
 	}

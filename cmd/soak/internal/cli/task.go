@@ -55,6 +55,9 @@ func (t *task) packed() bool {
 func (t *task) once(nth int) (*outcome, error) {
 	run := t.describe(nth)
 	t.say("%s", firstLine(t.plan, t.driver, t.why, run.Seed, t.flags.bugs))
+	if some, least := t.plan.ExpectedIntervals(), t.plan.Minimums.Intervals; some < least && !t.flags.quiet {
+		t.env.note("a run that holds needs %d election intervals, and this one has some %d: it is likely to end inconclusive", least, some)
+	}
 	lock, err := owner.Acquire(run.ID)
 	if err != nil {
 		return nil, harness("marking this run as the owner of what it starts", err, "the state directory must be writable: $XDG_STATE_HOME/soak, or ~/.local/state/soak")
@@ -203,7 +206,7 @@ func (t *task) clients(run *history.Run, addr func(int32) string) (runner.Client
 // watch follows the run: progress, live checkers, and their end of it with --fail-fast.
 func (t *task) watch(run *history.Run, end *endRequest) *watch.Watch {
 	c := watch.Config{
-		Checkers: checkers.NewLive(run), Stderr: t.env.stderr, Style: show.StyleOf(t.env.stderr, t.env.getenv), Quiet: t.flags.quiet, End: end.ask,
+		Checkers: checkers.NewLive(run), Stderr: t.env.stderr, Style: show.StyleOf(t.env.stderr, t.env.getenv), Quiet: t.flags.quiet, End: end.ask, Virtual: t.driver == "sim",
 	}
 	if t.flags.failFast {
 		c.Fatal = fatal(t.flags.bugs)

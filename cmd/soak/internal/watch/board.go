@@ -32,6 +32,7 @@ type board struct {
 	nodes      nodeStates
 	seconds    []history.Metric // the last ones, oldest first
 	checkers   int              // live ones
+	virtual    bool             // the run is simulated
 	violations map[string]int   // by checker
 }
 
@@ -158,6 +159,9 @@ func (b *board) latency(style show.Style, n int) string {
 		values[i] = b.seconds[i].LatencyP99
 	}
 	text := "latency  " + spark(values, n, style.ASCII)
+	if b.virtual {
+		return "latency  not measured in virtual time"
+	}
 	if m.LatencyMax == 0 {
 		return text + "  nothing was answered"
 	}

@@ -31,7 +31,8 @@ type Config struct {
 	JSON     *JSON      // nil: none
 	Quiet    bool       // no progress
 	Now      func() time.Time
-	Start    time.Time // what times are counted from, until the run's first record
+	Start    time.Time // what times are counted from
+	Virtual  bool      // the run is simulated: its own clock is shown, to the virtual second, and throughput by it
 
 	// Fatal is asked once for each violation; the first that it says true for calls End. nil: none ends the run.
 	Fatal func(checker string, v checkers.Violation) bool
@@ -68,7 +69,7 @@ func New(c Config) *Watch {
 	if c.Start.IsZero() {
 		c.Start = c.Now()
 	}
-	b := board{checkers: len(c.Checkers), violations: make(map[string]int)}
+	b := board{checkers: len(c.Checkers), virtual: c.Virtual, violations: make(map[string]int)}
 	return &Watch{c: c, board: b, told: make([]int, len(c.Checkers)), kinds: make(map[kind]int), active: make(map[int]bool)}
 }
 
@@ -105,6 +106,9 @@ func (w *Watch) Observe(record any) {
 func (w *Watch) Status(s runloop.Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if last := w.status; w.c.Virtual && s.Since > last.Since {
+		w.board.metric(history.Metric{Time: s.Now, Interval: int64(s.Since - last.Since), Acked: s.Acked - last.Acked, Failed: s.Failed - last.Failed, Unknown: s.Unknown - last.Unknown})
+	}
 	w.status = s
 	w.tellViolations()
 	if s.Phase != w.phase {
@@ -215,7 +219,7 @@ func (w *Watch) redraw() {
 	w.wipe()
 	w.columns = columns
 	if columns >= boardColumns && rows >= boardRows {
-		w.drawn = w.board.draw(w.status, w.c.Style, columns, w.c.Now().Sub(w.c.Start))
+		w.drawn = w.board.draw(w.status, w.c.Style, columns, w.elapsed())
 	} else {
 		w.drawn = []string{w.c.Style.Text(show.Cut(w.clock()+"  "+StatusLine(w.status, w.board.last(), w.found), columns-1))}
 	}
@@ -270,7 +274,15 @@ func throughput(m history.Metric) string {
 	return fmt.Sprintf("%s records/s, %s", show.Count(perSecond(m.Acked, m.Interval)), show.Plural(m.Failed+m.Unknown, "error"))
 }
 
-func (w *Watch) since() float64 { return float64(w.c.Now().Sub(w.c.Start).Milliseconds()) / 1000 }
+// elapsed is how long the run has been going on, on its own clock.
+func (w *Watch) elapsed() time.Duration {
+	if w.c.Virtual {
+		return w.status.Since
+	}
+	return w.c.Now().Sub(w.c.Start)
+}
+
+func (w *Watch) since() float64 { return float64(w.elapsed().Milliseconds()) / 1000 }
 
 func (w *Watch) clock() string { return fmt.Sprintf("%6.1f s", w.since()) }
 

@@ -85,6 +85,28 @@ func TestProgressByLines(t *testing.T) {
 	}
 }
 
+// A simulation is told by its own clock, however fast it goes.
+func TestProgressInVirtualTime(t *testing.T) {
+	w, c, stderr, _, _ := setup(show.Style{ASCII: true}, func(c *watch.Config) { c.Virtual = true })
+	st := runloop.Status{Phase: "steady", Wanted: 30, RaftLeader: 2, Term: 3, Left: 40 * time.Second}
+	for range 40 {
+		st.Since += time.Second
+		st.Acked += 500
+		c.t = c.t.Add(time.Millisecond)
+		if st.Since == 40*time.Second {
+			st.Phase = "faults"
+		}
+		w.Status(st)
+	}
+	want := []string{
+		"   1.0 s  steady  0/30 intervals  n2 leads (term 3)  no fault  500 records/s, 0 errors  40.0 s left",
+		"  40.0 s  faults  0/30 intervals  n2 leads (term 3)  no fault  500 records/s, 0 errors  40.0 s left",
+	}
+	if got := lines(stderr); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // What programs read is the same whether a person watches or not.
 func TestStatusAsJSONWhereverProgressGoes(t *testing.T) {
 	var seen []string
