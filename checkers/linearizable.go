@@ -118,6 +118,8 @@ func (c *linearizable) Finish() Verdict {
 	if checked == 0 {
 		missing = append([]string{"no answered metadata operation was seen"}, missing...)
 	}
+	// The names were judged in their order; a reader is told of what was wrong first.
+	slices.SortStableFunc(c.found, func(a, b Violation) int { return cmp.Compare(a.Time, b.Time) })
 	v := c.verdict(checked, "metadata operations",
 		fmt.Sprintf("some order explains every answer on each of %s", plural(int64(len(names)), "topic name")), missing)
 	if checked == 0 && !c.required && v.Outcome == Inconclusive {

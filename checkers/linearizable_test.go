@@ -89,6 +89,16 @@ func TestLinearizableAccepts(t *testing.T) {
 	}
 }
 
+// The verdict's sentence is of the earliest wrong answer, whatever its topic is called.
+func TestLinearizableTellsTheFirstFirst(t *testing.T) {
+	named := func(op history.Operation) history.Operation { op.Meta.Name = "a"; return op }
+	v, _ := judgeMeta(create(1, 2, "x"), misses(3, 4), named(create(5, 6, "y")), named(misses(7, 8)))
+	wants(t, v, Violated, "n1 answered that there is no such topic as t.", KindNotLinearizable, KindNotLinearizable)
+	if v.Violations[0].Time != 4e6 || v.Violations[1].Time != 8e6 {
+		t.Errorf("at %d and %d", v.Violations[0].Time, v.Violations[1].Time)
+	}
+}
+
 func TestLinearizableRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string

@@ -17,6 +17,7 @@ type storyPage struct {
 	At, Nodes, Faults             string
 	Same                          []sameRow // the other violations of its cause
 	SameCount                     int
+	AtLeast                       bool   // the verdict keeps no more of them
 	Total                         string // of lost records
 	Leads                         string // partitions whose leader is drawn
 	Legend                        template.HTML
@@ -56,6 +57,7 @@ func (c *collected) storyPages() []storyPage {
 		p := storyPage{Number: s.number, Checker: s.checker, What: upper(explains(s.checker)), Kind: strings.ReplaceAll(s.v.Kind, "-", " "), Sentence: shortIDs(s.v.Sentence),
 			Nodes: nodeNames(s.v.Nodes), Faults: c.faultWords(s.v.Faults, s.concern()), Evidence: s.v.Evidence, Legend: storyLegend}
 		p.Same, p.SameCount = c.same(s)
+		p.AtLeast = c.keptFewer(s)
 		led := s.partitions(c)
 		p.Leads = strings.Join(led.names(), ", ")
 		if s.v.Time != 0 {
@@ -193,6 +195,16 @@ func (c *collected) same(s *story) (out []sameRow, total int) {
 		out = append(out, g.row)
 	}
 	return out, total
+}
+
+// keptFewer reports whether a verdict that belongs to a story's cause counted more violations than it keeps.
+func (c *collected) keptFewer(s *story) bool {
+	if s.cause == nil {
+		return false
+	}
+	return slices.ContainsFunc(c.Report.Verdicts, func(v checkers.Verdict) bool {
+		return measure(&v, "violations") > int64(len(v.Violations)) && slices.ContainsFunc(s.cause.list, func(m causeMember) bool { return m.checker == v.Checker })
+	})
 }
 
 // storyLegend says what the lanes of a story mean.
