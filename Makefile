@@ -14,7 +14,7 @@ build: ## bin/soak, the one to use in scripts and CI, and bin/broker for the Doc
 	CGO_ENABLED=0 go build -trimpath -o bin/broker ./cmd/broker
 
 test: ## all tests, with the skipped ones and why
-	@GOFLAGS="$(GOFLAGS) -v" go test ./... > test.out 2>&1; code=$$?; \
+	@GOFLAGS="$(GOFLAGS) -v -timeout=30m" go test ./... > test.out 2>&1; code=$$?; \
 	 grep -E '^(ok|FAIL|---|panic:|\?)' test.out | grep -v '^--- PASS' ; \
 	 echo 'skipped:'; grep -A1 -E '^ *--- SKIP' test.out || echo '  none'; exit $$code
 

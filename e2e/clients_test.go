@@ -52,7 +52,7 @@ func cluster(t *testing.T) (chaos.Cluster, []string) {
 // idempotent as it is by itself, and kafka-go's Writer, Reader and admin client.
 func TestRealClientsWork(t *testing.T) {
 	_, addrs := cluster(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 
 	admin := &kafka.Client{Addr: kafka.TCP(addrs...), Timeout: 10 * time.Second}
@@ -149,7 +149,7 @@ func TestRealClientsWork(t *testing.T) {
 // Admin requests as franz-go sends them, each in the newest version that both sides know.
 func TestAdminRequestsOfRealClients(t *testing.T) {
 	_, addrs := cluster(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
 	if err != nil {
@@ -185,16 +185,24 @@ func TestAdminRequestsOfRealClients(t *testing.T) {
 	et := kmsg.NewElectLeadersRequestTopic()
 	et.Topic, et.Partitions = "orders", []int32{0, 1, 2, 3, 4}
 	elect.Topics, elect.TimeoutMillis = append(elect.Topics, et), 5000
-	const notNeeded = 84 // the preferred replica leads already
-	r, err := elect.RequestWith(ctx, cl)
-	if err != nil || r.ErrorCode != 0 || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 5 {
-		t.Fatalf("ElectLeaders: %+v, %v", r, err)
-	}
-	for _, p := range r.Topics[0].Partitions {
-		if p.ErrorCode != 0 && p.ErrorCode != notNeeded {
-			t.Errorf("ElectLeaders: orders-%d: code %d", p.Partition, p.ErrorCode)
+	const (
+		notNeeded    = 84 // the preferred replica leads already
+		notAvailable = 80 // the preferred replica is not in sync: a node that starts late
+	)
+	eventually(t, 30*time.Second, "ElectLeaders to find all preferred replicas in sync", func() bool {
+		r, err := elect.RequestWith(ctx, cl)
+		if err != nil || r.ErrorCode != 0 || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 5 {
+			t.Fatalf("ElectLeaders: %+v, %v", r, err)
 		}
-	}
+		all := true
+		for _, p := range r.Topics[0].Partitions {
+			if p.ErrorCode != 0 && p.ErrorCode != notNeeded && p.ErrorCode != notAvailable {
+				t.Fatalf("ElectLeaders: orders-%d: code %d", p.Partition, p.ErrorCode)
+			}
+			all = all && p.ErrorCode != notAvailable
+		}
+		return all
+	})
 
 	meta := kmsg.NewPtrMetadataRequest()
 	mt := kmsg.NewMetadataRequestTopic()

@@ -43,7 +43,7 @@ func newByHand(t *testing.T) *byHand {
 // try gives the standard output of a command, and what is wrong with it.
 func (b *byHand) try(args ...string) ([]byte, string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = b.env
@@ -133,7 +133,7 @@ func TestAClusterByHand(t *testing.T) {
 	eachDriver(t, func(t *testing.T, driver string) {
 		b := newByHand(t)
 		i := b.up(driver)
-		ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		cl, err := kgo.NewClient(kgo.SeedBrokers(i.Bootstrap...), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("orders"),
 			kgo.MetadataMinAge(50*time.Millisecond), kgo.DialTimeout(time.Second))
@@ -148,6 +148,7 @@ func TestAClusterByHand(t *testing.T) {
 			}
 		}
 		produce()
+		eventually(t, 20*time.Second, "the raft leader to be known", func() bool { return b.status().Leader != 0 })
 		before := b.status()
 		if before.Leader == 0 || len(before.Faults) != 0 || len(before.State) != 3 {
 			t.Fatalf("the status at the beginning is %+v", before)

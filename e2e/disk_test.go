@@ -42,7 +42,7 @@ func TestDisksBreak(t *testing.T) {
 	}
 	eachDriver(t, func(t *testing.T, driver string) {
 		faults := kinds[driver]
-		r := soakUnlessStalled(t, 150*time.Second, "run", diskScenario(t, 12*len(faults), faults...), "--driver", driver, "--seed", "3")
+		r := soakUnlessStalled(t, patience, "run", diskScenario(t, 12*len(faults), faults...), "--driver", driver, "--seed", "3")
 		if r.exit != 0 {
 			r.fail(t, "the clean broker does not hold")
 		}

@@ -3,10 +3,13 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,6 +50,19 @@ func TestAKilledRunnerLeavesNothingBehind(t *testing.T) {
 			t.Fatalf("the other run did not live on")
 		}
 		other.interrupt(t)
+		said := false
+		for line := range other.lines {
+			said = said || strings.Contains(line, "closing the cluster") || strings.Contains(line, "healing all faults")
+		}
+		if said {
+			// A person who interrupts waits for seven seconds. An engine that takes longer is told of, and what is left is clean's.
+			t.Logf("the interrupted run could not close its cluster in time")
+			clean := exec.Command(binary, "clean")
+			clean.Env = env
+			if out, err := clean.CombinedOutput(); err != nil || !bytes.Contains(out, []byte(other.id)) {
+				t.Fatalf("soak clean removed nothing of the interrupted run: %v\n%s", err, out)
+			}
+		}
 		eventually(t, 20*time.Second, "an interrupted run to leave nothing", func() bool { return !leftover(t, driver, other) })
 	})
 }
@@ -54,8 +70,10 @@ func TestAKilledRunnerLeavesNothingBehind(t *testing.T) {
 type background struct {
 	cmd   *exec.Cmd
 	out   string
-	lines chan string
-	id    string // the run's id, from its first lines
+	lines chan string // of standard error
+	id    string      // the run's id, from its first lines
+
+	inEffect atomic.Int32 // faults that were seen to take effect
 }
 
 func start(t *testing.T, env []string, driver string) *background {
@@ -67,15 +85,31 @@ func start(t *testing.T, env []string, driver string) *background {
 func startRun(t *testing.T, env []string, args ...string) *background {
 	t.Helper()
 	b := &background{out: t.TempDir(), lines: make(chan string, 1000)}
-	b.cmd = exec.Command(binary, append([]string{"run", "--out", b.out}, args...)...)
+	b.cmd = exec.Command(binary, append([]string{"run", "--json", "--out", b.out}, args...)...)
 	b.cmd.Env = env
 	stderr, err := b.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		for d := json.NewDecoder(stdout); ; {
+			var said struct{ Type, State string }
+			if d.Decode(&said) != nil {
+				_, _ = io.Copy(io.Discard, stdout)
+				return
+			}
+			if said.Type == "fault" && said.State == "in effect" {
+				b.inEffect.Add(1)
+			}
+		}
+	}()
 	go func() {
 		defer close(b.lines)
 		for sc := bufio.NewScanner(stderr); sc.Scan(); {
@@ -90,7 +124,7 @@ func startRun(t *testing.T, env []string, args ...string) *background {
 			b.interrupt(t)
 		}
 	})
-	eventually(t, 30*time.Second, "the run folder with its run.json", func() bool {
+	eventually(t, patience, "the run folder with its run.json", func() bool {
 		found, _ := filepath.Glob(filepath.Join(b.out, "*", "run.json"))
 		if len(found) > 0 {
 			name := filepath.Base(filepath.Dir(found[0]))
@@ -104,7 +138,7 @@ func startRun(t *testing.T, env []string, args ...string) *background {
 // waitFor waits for a line of progress that tells of an active fault.
 func (b *background) waitFor(t *testing.T, word string) {
 	t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	var seen []string
 	for {
 		select {
@@ -117,7 +151,7 @@ func (b *background) waitFor(t *testing.T, word string) {
 				return
 			}
 		case <-deadline:
-			t.Fatalf("no active fault within 60 s:\n%s", strings.Join(seen, "\n"))
+			t.Fatalf("no active fault within %v:\n%s", patience, strings.Join(seen, "\n"))
 		}
 	}
 }
@@ -166,8 +200,9 @@ func leftover(t *testing.T, driver string, b *background) bool {
 
 func eventually(t *testing.T, limit time.Duration, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !cond(); {
-		if time.Now().After(end) {
+	end := time.Now().Add(limit)
+	for begun := time.Now(); !cond(); begun = time.Now() {
+		if begun.After(end) { // a look that takes long must not be the only one
 			t.Fatalf("after %v still waiting for %s", limit, what)
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -77,6 +77,7 @@ func holds(t testing.TB, driver string) {
 	c := soaktest.Start(t, soaktest.Options{
 		Driver: driver, ElectionInterval: 500 * time.Millisecond, Topics: []soaktest.Topic{{Name: "orders", Partitions: 2}},
 	})
+	c.WaitIntervals(1)
 	if n := len(c.Bootstrap()); n != 3 || c.Leader() == 0 {
 		t.Errorf("%d addresses, leader %d", n, c.Leader())
 	}

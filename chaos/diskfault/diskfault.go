@@ -43,9 +43,12 @@ const (
 	// lookEvery is how often a node is looked at while waiting for evidence.
 	lookEvery = 20 * time.Millisecond
 
-	// askTime bounds one question to a shim. Of a container the first one includes the start of a relay, which on a machine that is short of
-	// processors was seen to take more than 2 s.
+	// askTime bounds one question to a shim.
 	askTime = 5 * time.Second
+
+	// reachTime is how much longer the first question to a node may take. Of a container it includes the start of a relay, which on a machine
+	// that is short of processors was seen to take more than 2 s, and of several nodes they start at once.
+	reachTime = 7 * time.Second
 
 	// stopTime is how long a node may take to stop of an error that it met.
 	stopTime = 3 * time.Second
@@ -119,7 +122,7 @@ func (f *Fault) each(do func(*part) ([]history.Evidence, error)) (evidence []his
 // Inject brings the fault about and returns when its effect has been seen.
 func (f *Fault) Inject(ctx context.Context) ([]history.Evidence, error) {
 	evidence, err := f.each(func(p *part) ([]history.Evidence, error) {
-		probe, err := ask(ctx, p.client.Probe)
+		probe, err := askFor(ctx, reachTime+askTime, p.client.Probe)
 		if err == nil && probe.Refused != "" {
 			err = errors.New("the disk is broken already: " + probe.Words())
 		}

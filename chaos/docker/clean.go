@@ -26,7 +26,7 @@ func Clean(ctx context.Context, logf func(format string, args ...any)) (removed 
 	if err != nil {
 		return nil, err
 	}
-	connectCtx, cancel := context.WithTimeout(ctx, answerTime)
+	connectCtx, cancel := bounded(ctx)
 	defer cancel()
 	e, err := connect(connectCtx)
 	if err != nil {

@@ -149,7 +149,7 @@ func (c *cluster) Start(ctx context.Context) (err error) {
 	c.started = true
 	c.mu.Unlock()
 
-	connectCtx, cancel := context.WithTimeout(ctx, answerTime)
+	connectCtx, cancel := bounded(ctx)
 	defer cancel()
 	if c.engine, err = connect(connectCtx); err != nil {
 		return err

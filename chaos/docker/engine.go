@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// answerTime is how long an engine may take to answer before the driver counts as not available.
+	// answerTime is how long an engine may take to answer before the driver counts as not available, where nobody has asked for it by name.
 	answerTime = 2 * time.Second
 
 	// callTime bounds each call that an engine answers at once when it is well.
@@ -39,8 +39,8 @@ type Info struct {
 	Version, API, Arch, Host string
 }
 
-// Available reports whether an engine on this machine answers within two seconds: nil, or an error that names the
-// engine and what is wrong with it.
+// Available reports whether an engine on this machine answers within two seconds, or within ctx's own time where that is bounded: nil, or an
+// error that names the engine and what is wrong with it.
 func Available(ctx context.Context) error {
 	_, err := Engine(ctx)
 	return err
@@ -48,8 +48,11 @@ func Available(ctx context.Context) error {
 
 // Engine asks the engine what it is, with the errors of Available.
 func Engine(ctx context.Context) (Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerTime)
+		defer cancel()
+	}
 	e, err := connect(ctx)
 	if err != nil {
 		return Info{}, err
@@ -67,8 +70,14 @@ func connect(ctx context.Context) (*engine, error) {
 	}
 	done := make(chan answer, 1)
 	go func() { // parts of the search take no context
-		e, err := find(ctx)
-		done <- answer{e, err}
+		var a answer
+		defer func() {
+			if r := recover(); r != nil { // testcontainers panics where the engine falls silent in the middle of the search
+				a.err = fmt.Errorf("looking for the engine: %v", r)
+			}
+			done <- a
+		}()
+		a.e, a.err = find(ctx)
 	}()
 	select {
 	case a := <-done:
@@ -133,6 +142,7 @@ func configure(session string) {
 		}
 	}
 	set("TESTCONTAINERS_RYUK_DISABLED", "true")
+	set("TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE", "/var/run/docker.sock") // for its reaper only, which we do not use; it asks the engine twice for it otherwise
 	set("TESTCONTAINERS_SESSION_ID", session)
 	tclog.SetDefault(tclog.NewNoopLogger()) // it greets on standard error otherwise
 }

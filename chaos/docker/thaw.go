@@ -24,8 +24,8 @@ import (
 // ThawCommand is the command of cmd/soak that is the guard.
 const ThawCommand = "thaw"
 
-// guardTime bounds the guard's start: it has an engine to find.
-const guardTime = 5 * time.Second
+// guardTime bounds the guard's start: it has an engine to find, which may be slow. A fault as a whole has 15 s.
+const guardTime = 12 * time.Second
 
 // guardFlag stands before the command, so that a program which is not Soak's, a test of somebody's above all, refuses to start.
 const guardFlag = "--guard"

@@ -9,11 +9,11 @@ import (
 )
 
 // lateBy is how late each fault of a schedule may make the next one: the cluster has to be whole in between, and an engine answers when it can.
-const lateBy = 5 * second
+const lateBy = 15 * second
 
 // checkEnd ends the faults phase. With a duration it ends after that. Without, it ends when the intervals have counted and the
 // last fault is healed, at the latest after 2N + 10 intervals or the schedule's length + 10 s, whichever is more; a schedule that
-// is all that is left to wait for has 5 s more a fault.
+// is all that is left to wait for has 15 s more a fault.
 func (l *Loop) checkEnd() {
 	if l.held() {
 		return

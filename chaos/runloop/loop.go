@@ -48,7 +48,7 @@ const (
 
 	startLimit   = 60 * second  // from ClusterStarted to ready
 	launchLimit  = 300 * second // for ClusterStarted itself: an image may have to be built
-	healLimit    = 25 * second  // for the heal phase: a driver's own bound is 15 s
+	healLimit    = 35 * second  // for the heal phase: a driver's own bound is 15 s, and 28 of a rolling restart
 	endNowLimit  = 5 * second   // for healing after EndNow: a person is waiting
 	recoverLimit = 15 * second  // at least: see recoverBound
 	settleLimit  = 5 * second   // for operations under way when the load stops; their own time-outs are 3 s

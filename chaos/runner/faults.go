@@ -21,6 +21,7 @@ type faults struct {
 }
 
 type activeFault struct {
+	kind      string
 	effective bool // injected, and no heal asked for yet: worth probing
 	probing   bool
 	evidence  []history.Evidence
@@ -75,7 +76,7 @@ func (f *faults) probed(p probed) {
 // inject asks the cluster for a fault. Its context ends with an early end of the run: whatever came of it by then is
 // healed with the rest.
 func (s *shell) inject(spec chaos.Spec) {
-	s.faults.byID[spec.ID] = &activeFault{}
+	s.faults.byID[spec.ID] = &activeFault{kind: spec.Kind}
 	go func() {
 		ctx, cancel := context.WithTimeout(s.work, faultTimeout)
 		defer cancel()
@@ -89,9 +90,12 @@ func (s *shell) inject(spec chaos.Spec) {
 
 // heal asks the cluster to heal a fault, after a last look whether it is still there. An early end does not cut it short, but for the look.
 func (s *shell) heal(id int) {
-	look := false
+	look, patience := false, faultTimeout
 	if a := s.faults.byID[id]; a != nil {
 		look, a.effective = a.effective && !s.ending, false
+		if a.kind == chaos.Rolling {
+			patience = rollTimeout
+		}
 	}
 	go func() {
 		if look {
@@ -100,7 +104,7 @@ func (s *shell) heal(id int) {
 				s.in.put(p)
 			}
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), faultTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		ev, err := s.cluster.Heal(ctx, id)
 		if err != nil {

@@ -73,6 +73,7 @@ type Options struct {
 const (
 	startTimeout  = 5 * time.Minute // image building included; the loop itself gives up sooner on nodes that are not ready
 	faultTimeout  = 15 * time.Second
+	rollTimeout   = 28 * time.Second // for the end of a rolling restart: nodes that are still to have their turn. The loop waits for 30 s
 	probeTimeout  = 3 * time.Second
 	statusEvery   = 250 * time.Millisecond
 	metricEvery   = time.Second

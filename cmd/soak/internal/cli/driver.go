@@ -5,16 +5,26 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"soak/chaos"
 	"soak/chaos/docker"
 	"soak/chaos/process"
 )
 
+// engineTime is how long an engine that is asked for by name may take to answer.
+const engineTime = 15 * time.Second
+
 // chooseDriver settles on a driver and says why. available answers nil if an engine can be used.
 func chooseDriver(ctx context.Context, asked, image string, getenv func(string) string, available func(context.Context) error) (driver, why string, err error) {
 	if asked == "process" || asked == "sim" {
 		return asked, "as asked", nil
+	}
+	if asked == "docker" || image != "" || ciSet(getenv) {
+		// Nothing else will do, so a slow engine is waited for.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, engineTime)
+		defer cancel()
 	}
 	err = available(ctx)
 	switch {

@@ -50,6 +50,7 @@ type Watch struct {
 	ended   bool         // End was called
 	phase   string       // last told
 	active  map[int]bool // faults told as active
+	proven  map[int]bool // and as in effect
 	board   board
 	drawn   []string       // the lines of the board or of status as drawn, none if there are none
 	columns int            // of the terminal when they were
@@ -70,7 +71,7 @@ func New(c Config) *Watch {
 		c.Start = c.Now()
 	}
 	b := board{checkers: len(c.Checkers), virtual: c.Virtual, violations: make(map[string]int)}
-	return &Watch{c: c, board: b, told: make([]int, len(c.Checkers)), kinds: make(map[kind]int), active: make(map[int]bool)}
+	return &Watch{c: c, board: b, told: make([]int, len(c.Checkers)), kinds: make(map[kind]int), active: make(map[int]bool), proven: make(map[int]bool)}
 }
 
 // Observe takes a record as the runner wrote it: *history.Event, *history.Operation, *history.Fault or *history.Metric.
@@ -125,6 +126,11 @@ func (w *Watch) Status(s runloop.Status) {
 			w.active[f.ID] = true
 			w.print(fmt.Sprintf("%s  fault %d: %s", w.clock(), f.ID, f.Words()))
 			w.c.JSON.write(map[string]any{"type": "fault", "state": "asked", "id": f.ID, "kind": f.Kind, "target": f.Target,
+				"nodes": f.Nodes, "seconds": w.since()})
+		}
+		if f.Proven() && !w.proven[f.ID] {
+			w.proven[f.ID] = true
+			w.c.JSON.write(map[string]any{"type": "fault", "state": "in effect", "id": f.ID, "kind": f.Kind, "target": f.Target,
 				"nodes": f.Nodes, "seconds": w.since()})
 		}
 	}
