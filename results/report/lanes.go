@@ -363,6 +363,15 @@ func leaderAt(list []placing, at int64) int32 {
 	return list[i-1].leader
 }
 
+// isrAt is who was in sync at an instant.
+func isrAt(list []placing, at int64) []int32 {
+	i := sort.Search(len(list), func(i int) bool { return list[i].at > at })
+	if i == 0 || list[i-1].gone {
+		return nil
+	}
+	return list[i-1].isr
+}
+
 // names are nodes by their names: "n1, n3".
 func names(nodes []int32) string {
 	if len(nodes) == 0 {

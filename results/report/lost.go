@@ -271,5 +271,19 @@ func (s *story) lostWords(c *collected) string {
 	if low >= 0 && high-low+1 > n {
 		text += fmt.Sprintf(". They are at %s among the %s offsets %d to %d. Records of other sends lie between", count(n), count(high-low+1), low, high)
 	}
-	return text + "."
+	text += "."
+	if isr := c.isrOf(s.lost.key, s.lost.op.Complete); len(isr) > 0 && s.lost.op.Produce.Acks == -1 {
+		text += fmt.Sprintf(" When the first was acknowledged, the in-sync replicas of %s were %s. With acks=all each of them has to hold a record before it is acknowledged.", s.lost.key, names(isr))
+	}
+	return text
+}
+
+// isrOf is a partition's ISR by the cluster's metadata; nil where it is not known.
+func (c *collected) isrOf(key string, at int64) []int32 {
+	for p, list := range c.states.placings {
+		if p.String() == key {
+			return isrAt(list, at)
+		}
+	}
+	return nil
 }

@@ -175,7 +175,7 @@ func TestAllThatWasLostIsTold(t *testing.T) {
 	if n := strings.Count(page, all); n != 2 {
 		t.Errorf("%q stands %d times, want at the top and in the story", all, n)
 	}
-	if want := "The story is that of 10 records, acknowledged in 2 sends from 20.010 s to 21.010 s. They are at 10 among the 15 offsets 100 to 114. Records of other sends lie between."; !strings.Contains(page, want) {
+	if want := "The story is that of 10 records, acknowledged in 2 sends from 20.010 s to 21.010 s. They are at 10 among the 15 offsets 100 to 114. Records of other sends lie between. When the first was acknowledged, the in-sync replicas of orders-0 were n1, n2, n3. With acks=all each of them has to hold a record before it is acknowledged."; !strings.Contains(page, want) {
 		t.Errorf("the page does not say %q", want)
 	}
 	if n := strings.Count(page, "<td>n3 acknowledged 5 records"); n != 1 {
