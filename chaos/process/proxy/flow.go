@@ -85,16 +85,26 @@ func (f *flow) pass(b []byte) (rest []byte) {
 		return b
 	}
 	begin := time.Now()
+	f.going(len(b), 0)
 	// An error is met again by whoever writes the rest, and by the next write.
 	done, _ := f.write(f.to, b)
-	if done > 0 && !f.abandoned {
-		now := time.Now()
-		f.count.forwarded.Add(int64(done))
-		f.count.dwell.Store(int64(now.Sub(begin)))
-		f.proxy.last.Store(now.UnixNano())
+	f.stayed(len(b) - done)
+	if done > 0 && !f.abandoned && f.shape == (effect{}) {
+		f.count.dwell.Store(int64(time.Since(begin)))
 	}
 	return b[done:]
 }
+
+// going counts bytes before they are written: what a link did to them was settled then, and whoever has since changed that, and looks at the
+// counters, must not take them for bytes that came after. The time first: whoever sees the number sees a time as new.
+func (f *flow) going(n int, dwell time.Duration) {
+	f.count.dwell.Store(int64(dwell))
+	f.count.forwarded.Add(int64(n))
+	f.proxy.last.Store(time.Now().UnixNano())
+}
+
+// stayed takes back what could not be written.
+func (f *flow) stayed(n int) { f.count.forwarded.Add(-int64(n)) }
 
 // write writes with the flow unlocked meanwhile. A hold that comes in between ends it early, which is no error.
 func (f *flow) write(to *net.TCPConn, b []byte) (done int, err error) {
@@ -165,8 +175,12 @@ func (f *flow) reshape(e effect) {
 	defer f.mu.Unlock()
 	f.shape = e
 	for i := range f.arrivals {
-		if a := &f.arrivals[i]; e.delay == 0 {
+		a := &f.arrivals[i]
+		switch {
+		case e.delay == 0:
 			a.due = a.at
+		case a.at.Add(e.delay).After(a.due): // it waits as what comes after it does
+			a.due = a.at.Add(e.delay)
 		}
 	}
 	f.change.Broadcast()
@@ -198,12 +212,6 @@ func (f *flow) ready() (n int, wait time.Duration) {
 
 // sent takes bytes that were written off the queue's account.
 func (f *flow) sent(n int) {
-	now := time.Now()
-	if n > 0 {
-		f.count.forwarded.Add(int64(n))
-		f.count.dwell.Store(int64(now.Sub(f.arrivals[0].at)))
-		f.proxy.last.Store(now.UnixNano())
-	}
 	for n > 0 {
 		a := &f.arrivals[0]
 		part := min(n, a.bytes)
@@ -268,7 +276,9 @@ func (f *flow) drain(to *net.TCPConn) error {
 		}
 		b := f.queue[:n:n]
 		f.queue = f.queue[n:]
+		f.going(n, time.Since(f.arrivals[0].at))
 		done, err := f.write(to, b)
+		f.stayed(n - done)
 		if !f.abandoned {
 			f.sent(done)
 			if done < n {

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"errors"
+	"io"
+	"net"
 	"runtime"
 	"strings"
 	"syscall"
@@ -14,7 +16,6 @@ func TestOneWayIsHeldAndTheOtherIsNot(t *testing.T) {
 	c := dial(t, p)
 	say(t, c, "a")
 	hear(t, c, "a")
-	// Bytes are counted behind their going: the echo may be heard before the byte that caused it is counted.
 	eventually(t, "a byte counted each way", func() bool { n := p.Counters(); return n.Forwarded(Up) == 1 && n.Forwarded(Down) == 1 })
 	p.Hold(Down)
 	say(t, c, "b") // it arrives, and is not heard of
@@ -48,7 +49,7 @@ func TestADelayKeepsBytesForAWhileAndInOrder(t *testing.T) {
 	stayed(t, p, 30*time.Millisecond)
 }
 
-// stayed waits until the counters say that bytes of both directions stayed so long: they are counted behind their going.
+// stayed waits until the counters say that bytes of both directions stayed so long.
 func stayed(t *testing.T, p *Proxy, least time.Duration) {
 	t.Helper()
 	end := time.Now().Add(bound)
@@ -70,6 +71,58 @@ func TestWhatWaitsForADelayThatEndsGoesAtOnce(t *testing.T) {
 	silence(t, c)
 	p.Unshape(1)
 	hear(t, c, "a")
+}
+
+// What is queued when a delay begins waits for it too: counted after that, it would look as if the delay were not there.
+func TestWhatWaitsWhenADelayBeginsIsDelayed(t *testing.T) {
+	const delay = 100 * time.Millisecond
+	p := link(t)
+	c := dial(t, p)
+	say(t, c, "a")
+	hear(t, c, "a")
+	p.Hold(Up)
+	say(t, c, "b")
+	eventually(t, "a byte held", func() bool { return p.Counters().Held(Up) == 1 })
+	p.Shape(Shape{ID: 1, Delay: delay})
+	was := p.Counters()
+	p.Resume(Up)
+	hear(t, c, "b")
+	if n := p.Counters(); n.Up != was.Up+1 || n.DwellUp < delay || n.DwellDown < delay {
+		t.Errorf("%+v after %+v", n, was)
+	}
+}
+
+// A write that is under way when a delay begins is counted before it: whoever looks at the counters then must not take its bytes for delayed ones.
+func TestAWriteUnderWayIsCountedBefore(t *testing.T) {
+	read := make(chan struct{})
+	p := linkTo(t, func(c net.Conn) {
+		<-read
+		io.Copy(io.Discard, c)
+	})
+	c := dial(t, p)
+	say(t, c, "a")
+	eventually(t, "the link to carry bytes", func() bool { return p.Counters().Up > 0 })
+	go func() { // until neither the target nor the proxy takes any more
+		c.SetWriteDeadline(time.Now().Add(bound))
+		c.Write(make([]byte, 32<<20))
+	}()
+	full := int64(-1)
+	eventually(t, "the target's side to be full", func() bool {
+		was := full
+		full = p.Counters().Up
+		time.Sleep(20 * time.Millisecond)
+		return full == was && full > 1
+	})
+	p.Shape(Shape{ID: 1, Delay: time.Second})
+	was := p.Counters()
+	close(read)
+	eventually(t, "more bytes through", func() bool {
+		n := p.Counters()
+		if n.Up > was.Up && n.DwellUp < time.Second {
+			t.Fatalf("bytes went through after %s: %+v after %+v", n.DwellUp, n, was)
+		}
+		return n.Up > was.Up
+	})
 }
 
 func TestABoundedRateIsOfTheWholeLink(t *testing.T) {
