@@ -14,7 +14,7 @@ type Options struct {
 	Time  time.Duration // 0: until all Seeds are done
 	Dir   string        // of the journal
 	Header
-	Kinds    []string // of faults that can come, for the coverage; nil: all
+	Kinds    []string // of faults that can come, for the coverage
 	Workers  int      // jobs at a time
 	Doer     Doer
 	Stop     <-chan struct{}                                          // closed: end after the runs under way
@@ -27,9 +27,6 @@ type Options struct {
 func Run(o Options) (*Tally, error) {
 	if o.Seeds == 0 && o.Time == 0 {
 		return nil, &Problem{"a campaign without an end", "give a number of seeds or a time"}
-	}
-	if o.Kinds == nil {
-		o.Kinds = Kinds()
 	}
 	c := &running{o: o, tally: NewTally(o.Kinds), began: o.Now(), next: o.From}
 	done := &doneSet{above: map[uint64]bool{}, next: o.From}

@@ -42,7 +42,7 @@ func TestDisksBreak(t *testing.T) {
 	}
 	eachDriver(t, func(t *testing.T, driver string) {
 		faults := kinds[driver]
-		r := soakUnlessStalled(t, patience, "run", diskScenario(t, 12*len(faults), faults...), "--driver", driver, "--seed", "3")
+		r := soakUnlessStalled(t, "run", diskScenario(t, 12*len(faults), faults...), "--driver", driver, "--seed", "3")
 		if r.exit != 0 {
 			r.fail(t, "the clean broker does not hold")
 		}
@@ -96,11 +96,7 @@ func TestAKilledRunnerLeavesNoBrokenDisk(t *testing.T) {
 			eventually(t, 5*time.Second, "the disk to be sound", func() bool { return diskFaults(t, victim) == "[]" })
 		}
 		t.Logf("sound after %v", time.Since(killed).Round(100*time.Millisecond))
-		clean := exec.Command(binary, "clean")
-		clean.Env = env
-		if out, err := clean.CombinedOutput(); err != nil {
-			t.Fatalf("soak clean: %v\n%s", err, out)
-		}
+		clean(t, env)
 		if leftover(t, driver, victim) {
 			t.Error("soak clean left something")
 		}

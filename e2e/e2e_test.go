@@ -128,10 +128,10 @@ func (r result) has(checker, kind string) bool {
 const patience = 5 * time.Minute
 
 // soak runs the binary with a bound on its time, in a folder of the test's own.
-func soak(t *testing.T, limit time.Duration, args ...string) result {
+func soak(t *testing.T, args ...string) result {
 	t.Helper()
 	r := result{dir: t.TempDir()}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	args = append(args, "--out", r.dir, "--json")
 	cmd := exec.CommandContext(ctx, binary, args...)
@@ -141,7 +141,7 @@ func soak(t *testing.T, limit time.Duration, args ...string) result {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		t.Fatalf("soak %s: not done within %v: %v\n%s", strings.Join(args, " "), limit, err, stderr.String())
+		t.Fatalf("soak %s: not done within %v: %v\n%s", strings.Join(args, " "), patience, err, stderr.String())
 	}
 	r.exit, r.stdout, r.stderr = cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
 	var last string
@@ -163,10 +163,10 @@ var small = []string{"--election-interval", "500ms", "--session-timeout", "1s", 
 
 // A run that ends inconclusive because the machine stalled says nothing of the product: it is made again, at most twice. A
 // violated one never is.
-func soakUnlessStalled(t *testing.T, limit time.Duration, args ...string) result {
+func soakUnlessStalled(t *testing.T, args ...string) result {
 	t.Helper()
 	for try := 1; ; try++ {
-		r := soak(t, limit, args...)
+		r := soak(t, args...)
 		if r.exit != 3 || try == 3 || !strings.Contains(r.stdout, "stall") && !stalled(t, r.dir) {
 			return r
 		}
@@ -216,7 +216,7 @@ func tail(s string, n int) string {
 
 func TestACleanRunHolds(t *testing.T) {
 	eachDriver(t, func(t *testing.T, driver string) {
-		r := soakUnlessStalled(t, patience, append([]string{"run", "--driver", driver, "--seed", "1"}, small...)...)
+		r := soakUnlessStalled(t, append([]string{"run", "--driver", driver, "--seed", "1"}, small...)...)
 		if r.exit != 0 {
 			r.fail(t, "the clean broker does not hold")
 		}
@@ -242,7 +242,7 @@ func TestTheStorysBugsAreFound(t *testing.T) {
 			{"forward-hides-error", []string{spp}, "foreign-proposer"},
 		} {
 			t.Run(tc.bug, func(t *testing.T) {
-				r := soak(t, patience, append([]string{"run", "--driver", driver, "--seed", "1", "--fail-fast", "--bug", tc.bug}, small...)...)
+				r := soak(t, append([]string{"run", "--driver", driver, "--seed", "1", "--fail-fast", "--bug", tc.bug}, small...)...)
 				if r.exit != 1 {
 					r.fail(t, "not found")
 				}
@@ -264,7 +264,7 @@ func TestFifteenSecondsProveNothing(t *testing.T) {
 	for _, interval := range []string{"12s", "2s"} {
 		t.Run(interval, func(t *testing.T) {
 			t.Parallel()
-			r := soak(t, patience, "run", "--driver", "process", "--seed", "1", "--duration", "15s", "--election-interval", interval)
+			r := soak(t, "run", "--driver", "process", "--seed", "1", "--duration", "15s", "--election-interval", interval)
 			if r.exit != 3 || r.outcomeOf("coverage") != "inconclusive" {
 				r.fail(t, "want INCONCLUSIVE, exit 3, by coverage")
 			}

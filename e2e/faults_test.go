@@ -69,7 +69,7 @@ func TestEveryKindOnRealDrivers(t *testing.T) {
 		for i := range all {
 			all[i] += brief
 		}
-		r := soakUnlessStalled(t, patience, "run", schedule(t, 1500, all...), "--driver", driver, "--seed", "1")
+		r := soakUnlessStalled(t, "run", schedule(t, 1500, all...), "--driver", driver, "--seed", "1")
 		if r.exit != 0 {
 			r.fail(t, "the clean broker does not hold")
 		}
@@ -93,7 +93,7 @@ func TestEveryKindOnRealDrivers(t *testing.T) {
 func TestLinksStaySlowOverARestart(t *testing.T) {
 	eachDriver(t, func(t *testing.T, driver string) {
 		// The kill comes when the delay has long been there, and the node is back long before it ends.
-		r := soakUnlessStalled(t, patience, "run", schedule(t, 8000, "kind: link-delay, target: n1, by: 30ms, for: 22s, brief: true",
+		r := soakUnlessStalled(t, "run", schedule(t, 8000, "kind: link-delay, target: n1, by: 30ms, for: 22s, brief: true",
 			"kind: kill, target: n1, for: 500ms, brief: true, overlap: true"), "--driver", driver, "--seed", "1")
 		if r.exit != 0 {
 			r.fail(t, "the clean broker does not hold")
@@ -130,7 +130,7 @@ func TestAKindThatTheDriverCannotDoIsRefused(t *testing.T) {
 			needDocker(t)
 		}
 		kind := strings.TrimPrefix(strings.Split(fault, ",")[0], "kind: ")
-		r := soak(t, patience, "run", schedule(t, 0, fault), "--driver", driver)
+		r := soak(t, "run", schedule(t, 0, fault), "--driver", driver)
 		if r.exit != 2 || !strings.Contains(r.stderr, kind) {
 			t.Errorf("%s: exit %d, want 2 and the kind named:\n%s", driver, r.exit, r.stderr)
 		}
@@ -243,11 +243,7 @@ func TestFaultsEndWithTheirRunner(t *testing.T) {
 			}
 			_ = b.cmd.Wait()
 			eventually(t, 5*time.Second, "all that it held to be let go", func() bool { return !held(t, driver, b.id) })
-			clean := exec.Command(binary, "clean")
-			clean.Env = env
-			if out, err := clean.CombinedOutput(); err != nil {
-				t.Fatalf("soak clean: %v\n%s", err, out)
-			}
+			clean(t, env)
 			if leftover(t, driver, b) {
 				t.Errorf("soak clean left something of the run in %q", g)
 			}

@@ -46,11 +46,7 @@ func TestAKilledRunIsJudgedAsFarAsItGot(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			clean := exec.Command(binary, "clean")
-			clean.Env = env
-			if out, err := clean.CombinedOutput(); err != nil {
-				t.Errorf("soak clean: %v\n%s", err, out)
-			}
+			clean(t, env)
 		})
 	}
 }

@@ -30,13 +30,7 @@ func TestAKilledRunnerLeavesNothingBehind(t *testing.T) {
 
 		var removed []byte
 		eventually(t, 20*time.Second, "soak clean to remove all that the killed run left", func() bool {
-			clean := exec.Command(binary, "clean")
-			clean.Env = env
-			out, err := clean.CombinedOutput()
-			removed = append(removed, out...)
-			if err != nil {
-				t.Fatalf("soak clean: %v\n%s", err, out)
-			}
+			removed = append(removed, clean(t, env)...)
 			return !leftover(t, driver, victim)
 		})
 		t.Logf("soak clean:\n%s", removed)
@@ -57,14 +51,24 @@ func TestAKilledRunnerLeavesNothingBehind(t *testing.T) {
 		if said {
 			// A person who interrupts waits for seven seconds. An engine that takes longer is told of, and what is left is clean's.
 			t.Logf("the interrupted run could not close its cluster in time")
-			clean := exec.Command(binary, "clean")
-			clean.Env = env
-			if out, err := clean.CombinedOutput(); err != nil || !bytes.Contains(out, []byte(other.id)) {
-				t.Fatalf("soak clean removed nothing of the interrupted run: %v\n%s", err, out)
+			if out := clean(t, env); !bytes.Contains(out, []byte(other.id)) {
+				t.Fatalf("soak clean removed nothing of the interrupted run:\n%s", out)
 			}
 		}
 		eventually(t, 20*time.Second, "an interrupted run to leave nothing", func() bool { return !leftover(t, driver, other) })
 	})
+}
+
+// clean runs soak clean, and gives what it says.
+func clean(t *testing.T, env []string) []byte {
+	t.Helper()
+	cmd := exec.Command(binary, "clean")
+	cmd.Env = env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("soak clean: %v\n%s", err, out)
+	}
+	return out
 }
 
 type background struct {

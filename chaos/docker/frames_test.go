@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -125,10 +126,10 @@ func TestACutThatIsNotSeenIsNoEvidence(t *testing.T) {
 			}
 		})
 	}
-	t.Run("goes on", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // it goes on
 		k := &cut{node: &node{id: 1}, last: dropping}
 		go func() {
-			time.Sleep(2 * sidecar.ReportEvery)
+			time.Sleep(2 * sidecar.ReportEvery) // of the bubble
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			k.heard = time.Now()

@@ -356,20 +356,16 @@ func placed(p partition, list []placing, to int64) []stretch {
 
 // leaderAt is a partition's leader at an instant, 0 if it had none. The placings are in the order of the log, and so in that of time.
 func leaderAt(list []placing, at int64) int32 {
-	i := sort.Search(len(list), func(i int) bool { return list[i].at > at })
-	if i == 0 || list[i-1].gone {
-		return 0
-	}
-	return list[i-1].leader
+	return placingAt(list, at).leader
 }
 
-// isrAt is who was in sync at an instant.
-func isrAt(list []placing, at int64) []int32 {
+// placingAt is how a partition stood at an instant, the zero value if it was not there.
+func placingAt(list []placing, at int64) placing {
 	i := sort.Search(len(list), func(i int) bool { return list[i].at > at })
 	if i == 0 || list[i-1].gone {
-		return nil
+		return placing{}
 	}
-	return list[i-1].isr
+	return list[i-1]
 }
 
 // names are nodes by their names: "n1, n3".

@@ -282,7 +282,7 @@ func (s *story) lostWords(c *collected) string {
 func (c *collected) isrOf(key string, at int64) []int32 {
 	for p, list := range c.states.placings {
 		if p.String() == key {
-			return isrAt(list, at)
+			return placingAt(list, at).isr
 		}
 	}
 	return nil

@@ -106,12 +106,14 @@ func TestAWriteUnderWayIsCountedBefore(t *testing.T) {
 		c.SetWriteDeadline(time.Now().Add(bound))
 		c.Write(make([]byte, 32<<20))
 	}()
-	full := int64(-1)
+	full, looks := int64(-1), 0
 	eventually(t, "the target's side to be full", func() bool {
 		was := full
-		full = p.Counters().Up
-		time.Sleep(20 * time.Millisecond)
-		return full == was && full > 1
+		if full = p.Counters().Up; full != was {
+			looks = 0
+		}
+		looks++
+		return looks > 50 && full > 1
 	})
 	p.Shape(Shape{ID: 1, Delay: time.Second})
 	was := p.Counters()

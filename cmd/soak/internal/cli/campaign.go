@@ -137,12 +137,12 @@ func campaignCommand(e *env, args []string) (int, error) {
 	stop.calm("ending after the runs under way; the same command goes on (once more to stop at once)")
 	info := version.Get()
 	o := campaign.Options{
-		From: f.from, Seeds: f.seeds, Time: f.time, Dir: f.out, Workers: f.jobs, Doer: pool, Stop: stop.ctx.Done(), Now: time.Now,
+		From: f.from, Seeds: f.seeds, Time: f.time, Dir: f.out, Workers: f.jobs, Doer: pool, Stop: stop.ctx.Done(), Now: time.Now, Kinds: campaign.Kinds(),
 		Header: campaign.Header{Version: info.Version, Commit: info.Commit, Bugs: f.bugs},
 	}
 	if f.plan != nil {
 		o.Scenario = string(f.plan.YAML())
-		o.Kinds = append([]string{}, f.plan.FaultKinds()...) // nil would be all
+		o.Kinds = f.plan.FaultKinds()
 	}
 	began := time.Now()
 	endpoint, err := f.serveMetrics(e, pool, info.Version)

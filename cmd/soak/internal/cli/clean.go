@@ -23,12 +23,12 @@ func cleanCommand(e *env, args []string) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	removed, err := process.Clean(ctx, silent)
-	if engine := docker.Available(ctx); engine == nil {
-		more, derr := docker.Clean(ctx, silent)
-		removed, err = append(removed, more...), errors.Join(err, derr)
-	} else {
-		e.note("no containers were looked for: %v", engine)
+	more, derr := docker.Clean(ctx, silent)
+	if errors.Is(derr, docker.ErrUnavailable) {
+		e.note("no containers were looked for: %v", derr)
+		derr = nil
 	}
+	removed, err = append(removed, more...), errors.Join(err, derr)
 	homes, herr := hand.Clean()
 	removed, err = append(removed, homes...), errors.Join(err, herr)
 	for _, r := range removed {
